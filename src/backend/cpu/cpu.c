@@ -1,0 +1,348 @@
+/* Device, buffers and the run loop of the CPU backend. Arguments are copied per prepared plan, so
+ * that the plan stays const; addresses are patched only where a binding moved. */
+#include "backend/cpu/cpu.h"
+#include <stdio.h>
+#include <string.h>
+#include "backend/cpu/cpu_features.h"
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/thread_pool.h"
+
+#define BUFFER_ALIGNMENT 64
+#define CACHE_LINE 64
+
+typedef struct cpu_device {
+    mica_device head;
+    mica_thread_pool *pool;
+    uint32_t features;
+    uint8_t *scratch; /* scratch_bytes for each worker */
+    size_t scratch_bytes;
+    mica_run_stats stats;
+} cpu_device;
+
+/* One place in the copied arguments that holds an address. */
+typedef struct cpu_patch {
+    mica_address *at;
+    uint64_t offset;
+} cpu_patch;
+
+/* A counter on a cache line of its own. */
+typedef struct cpu_counter {
+    _Atomic int64_t next;
+    char padding[CACHE_LINE - sizeof(int64_t)];
+} cpu_counter;
+
+struct mica_prepared {
+    const mica_segment *segment;
+    size_t n_bindings;
+    uint8_t *args;         /* all argument structs, one after another */
+    void **step_args;      /* per step */
+    cpu_patch *patches;    /* grouped by binding */
+    uint32_t *patch_start; /* [n_bindings + 1] */
+    uint64_t *address;     /* per binding, as patched last */
+    cpu_counter *counters; /* per step */
+};
+
+static cpu_device *cast(mica_device *device) { return (cpu_device *)device; }
+
+/* ---- device ---- */
+
+static mica_status probe(const mica_host *host, mica_error *err) {
+    (void)host;
+    (void)err;
+    return MICA_STATUS_OK;
+}
+
+static void close_device(mica_device *device) {
+    cpu_device *d = cast(device);
+    mica_thread_pool_destroy(&d->pool);
+    mica_free(device->host->allocator, d->scratch);
+    mica_free(device->host->allocator, d);
+}
+
+static mica_status choose_features(const char *level, uint32_t *features, mica_error *err) {
+    *features = mica_cpu_features_detect();
+    if (!level) return MICA_STATUS_OK;
+    uint32_t mask = mica_cpu_features_of_level(level);
+    if (mask == UINT32_MAX)
+        return mica_fail(err, MICA_STATUS_INVALID,
+                         "cpu level \"%s\": wanted scalar, avx2 or avx512", level);
+    *features &= mask;
+    if (strcmp(mica_cpu_features_level(*features), level) != 0)
+        return mica_fail(err, MICA_STATUS_UNAVAILABLE, "cpu level %s: this machine has %s", level,
+                         mica_cpu_features_level(mica_cpu_features_detect()));
+    return MICA_STATUS_OK;
+}
+
+static mica_status open_device(const mica_host *host, const mica_device_options *options,
+                               mica_device **out, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    cpu_device *d = MICA_NEW(host->allocator, cpu_device);
+    if (!d) return mica_fail_memory(err, sizeof *d, "the CPU device");
+    d->head = (mica_device){&mica_backend_cpu, host};
+    MICA_TRY(choose_features(options->level_max, &d->features, err));
+    MICA_TRY(mica_thread_pool_create(host, options->n_threads, &d->pool, err));
+    *out = &d->head;
+    d = NULL;
+done:
+    if (d) close_device(&d->head);
+    return st;
+}
+
+static void limits(const mica_device *device, mica_device_limits *out) {
+    const cpu_device *d = (const cpu_device *)device;
+    *out = (mica_device_limits){.features = d->features, .buffer_bytes = UINT64_MAX};
+    out->memory_bytes = mica_memory_available();
+    out->n_workers = mica_thread_pool_size(d->pool);
+    mica_cpu_name(out->name, sizeof out->name);
+    snprintf(out->level, sizeof out->level, "%s", mica_cpu_features_level(d->features));
+    mica_cpu_features_format(d->features, out->feature_names, sizeof out->feature_names);
+}
+
+/* ---- buffers ---- */
+
+static mica_buffer *create_header(mica_device *device, mica_error *err) {
+    mica_buffer *b = MICA_NEW(device->host->allocator, mica_buffer);
+    if (!b) {
+        mica_fail_memory(err, sizeof *b, "a buffer");
+        return NULL;
+    }
+    atomic_store(&b->references, 1);
+    b->device = device;
+    return b;
+}
+
+static mica_status buffer_create(mica_device *device, uint64_t bytes, mica_buffer **out,
+                                 mica_error *err) {
+    if (bytes > SIZE_MAX / 2)
+        return mica_fail(err, MICA_STATUS_LIMIT, "a buffer of %llu bytes",
+                         (unsigned long long)bytes);
+    mica_buffer *b = create_header(device, err);
+    if (!b) return MICA_STATUS_OUT_OF_MEMORY;
+    b->host = mica_alloc_aligned(device->host->allocator, (size_t)bytes, BUFFER_ALIGNMENT);
+    if (!b->host) {
+        mica_free(device->host->allocator, b);
+        return mica_fail_memory(err, (size_t)bytes, "a buffer");
+    }
+    b->handle = (uint64_t)(uintptr_t)b->host;
+    b->bytes = bytes;
+    *out = b;
+    return MICA_STATUS_OK;
+}
+
+static mica_status buffer_import(mica_device *device, const void *host, uint64_t bytes,
+                                 void (*release)(void *, const void *), void *context,
+                                 mica_buffer **out, mica_error *err) {
+    mica_buffer *b = create_header(device, err);
+    if (!b) {
+        if (release) release(context, host);
+        return MICA_STATUS_OUT_OF_MEMORY;
+    }
+    b->host = (void *)(uintptr_t)host;
+    b->handle = (uint64_t)(uintptr_t)host;
+    b->bytes = bytes;
+    b->release_memory = release ? release : mica_buffer_keep;
+    b->release_context = context;
+    *out = b;
+    return MICA_STATUS_OK;
+}
+
+static mica_status buffer_map(mica_device *device, mica_buffer *buffer, bool will_write, void **out,
+                              mica_error *err) {
+    (void)device;
+    (void)will_write;
+    (void)err;
+    *out = buffer->host;
+    return MICA_STATUS_OK;
+}
+
+static void buffer_destroy(mica_device *device, mica_buffer *buffer) {
+    if (buffer->release_memory) buffer->release_memory(buffer->release_context, buffer->host);
+    else mica_free(device->host->allocator, buffer->host);
+    mica_free(device->host->allocator, buffer);
+}
+
+static mica_status copy(mica_device *device, mica_storage to, mica_storage from, uint64_t bytes,
+                        mica_error *err) {
+    (void)device;
+    if (to.offset + bytes > to.buffer->bytes || from.offset + bytes > from.buffer->bytes)
+        return mica_fail(err, MICA_STATUS_INVALID, "a copy of %llu bytes past a buffer's end",
+                         (unsigned long long)bytes);
+    memmove((uint8_t *)to.buffer->host + to.offset, (uint8_t *)from.buffer->host + from.offset,
+            (size_t)bytes);
+    return MICA_STATUS_OK;
+}
+
+static mica_status kernel_find(mica_device *device, const mica_kernel *kernel, uint64_t *handle,
+                               mica_error *err) {
+    if (!kernel->cpu || (kernel->needs & ~cast(device)->features))
+        return mica_fail(err, MICA_STATUS_UNAVAILABLE, "kernel %s is not for this processor",
+                         kernel->name);
+    *handle = (uint64_t)(uintptr_t)kernel->cpu;
+    return MICA_STATUS_OK;
+}
+
+/* ---- prepare ---- */
+
+static void prepared_destroy(mica_device *device, mica_prepared *p) {
+    const mica_allocator *a = device->host->allocator;
+    mica_free(a, p->args);
+    mica_free(a, p->step_args);
+    mica_free(a, p->patches);
+    mica_free(a, p->patch_start);
+    mica_free(a, p->address);
+    mica_free(a, p->counters);
+    mica_free(a, p);
+}
+
+static mica_status allocate_tables(mica_device *device, mica_prepared *p, size_t args_bytes,
+                                   size_t n_patches, mica_error *err) {
+    const mica_allocator *a = device->host->allocator;
+    size_t n_steps = p->segment->n_steps;
+    p->args = mica_alloc_aligned(a, args_bytes + 1, 16);
+    p->step_args = MICA_NEW_ARRAY(a, void *, n_steps + 1);
+    p->patches = MICA_NEW_ARRAY(a, cpu_patch, n_patches + 1);
+    p->patch_start = MICA_NEW_ARRAY(a, uint32_t, p->n_bindings + 2);
+    p->address = MICA_NEW_ARRAY(a, uint64_t, p->n_bindings + 1);
+    p->counters = mica_alloc_aligned(a, (n_steps + 1) * sizeof *p->counters, CACHE_LINE);
+    if (!p->args || !p->step_args || !p->patches || !p->patch_start || !p->address || !p->counters)
+        return mica_fail_memory(err, args_bytes + n_steps * sizeof *p->counters, "a prepared plan");
+    memset(p->counters, 0, (n_steps + 1) * sizeof *p->counters);
+    return MICA_STATUS_OK;
+}
+
+/* Copies the arguments and sorts the patches by binding (counting sort). */
+static void fill_tables(mica_prepared *p) {
+    const mica_segment *segment = p->segment;
+    uint8_t *next = p->args;
+    for (size_t s = 0; s < segment->n_steps; s++) {
+        const mica_step *step = &segment->steps[s];
+        if (step->args_bytes) memcpy(next, step->args, step->args_bytes);
+        p->step_args[s] = next;
+        next += (step->args_bytes + 15u) & ~15u;
+        for (uint32_t i = 0; i < step->n_operands; i++) p->patch_start[step->operands[i].binding + 2]++;
+    }
+    for (size_t b = 2; b < p->n_bindings + 2; b++) p->patch_start[b] += p->patch_start[b - 1];
+    for (size_t s = 0; s < segment->n_steps; s++) {
+        const mica_step *step = &segment->steps[s];
+        for (uint32_t i = 0; i < step->n_operands; i++) {
+            const mica_operand *o = &step->operands[i];
+            void *at = (uint8_t *)p->step_args[s] + o->args_byte;
+            p->patches[p->patch_start[o->binding + 1]++] = (cpu_patch){at, o->offset};
+        }
+    }
+}
+
+static mica_status reserve_scratch(cpu_device *d, size_t bytes, mica_error *err) {
+    bytes = (bytes + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
+    if (bytes <= d->scratch_bytes) return MICA_STATUS_OK;
+    const mica_allocator *a = d->head.host->allocator;
+    size_t n = (size_t)mica_thread_pool_size(d->pool);
+    uint8_t *scratch = mica_alloc_aligned(a, bytes * n, CACHE_LINE);
+    if (!scratch) return mica_fail_memory(err, bytes * n, "kernel scratch");
+    mica_free(a, d->scratch);
+    d->scratch = scratch;
+    d->scratch_bytes = bytes;
+    return MICA_STATUS_OK;
+}
+
+static mica_status prepare(mica_device *device, const mica_plan *plan, size_t index,
+                           mica_prepared **out, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    mica_prepared *p = MICA_NEW(device->host->allocator, mica_prepared);
+    if (!p) return mica_fail_memory(err, sizeof *p, "a prepared plan");
+    p->segment = &plan->segments[index];
+    p->n_bindings = plan->n_bindings;
+    size_t args_bytes = 0, n_patches = 0;
+    for (size_t s = 0; s < p->segment->n_steps; s++) {
+        args_bytes += (p->segment->steps[s].args_bytes + 15u) & ~15u;
+        n_patches += p->segment->steps[s].n_operands;
+    }
+    MICA_TRY(allocate_tables(device, p, args_bytes, n_patches, err));
+    MICA_TRY(reserve_scratch(cast(device), p->segment->scratch_bytes, err));
+    fill_tables(p);
+    *out = p;
+    p = NULL;
+done:
+    if (p) prepared_destroy(device, p);
+    return st;
+}
+
+/* ---- run ---- */
+
+typedef struct cpu_run {
+    cpu_device *device;
+    mica_prepared *prepared;
+} cpu_run;
+
+static void run_worker(void *context, int index, int count) {
+    const cpu_run *run = context;
+    mica_prepared *p = run->prepared;
+    mica_cpu_worker worker = {.index = index, .count = count};
+    if (run->device->scratch)
+        worker.scratch = run->device->scratch + (size_t)index * run->device->scratch_bytes;
+    for (size_t s = 0; s < p->segment->n_steps; s++) {
+        const mica_step *step = &p->segment->steps[s];
+        if (step->barrier_before && s) mica_thread_pool_barrier(run->device->pool, index);
+        worker.next = &p->counters[s].next;
+        step->kernel->cpu(p->step_args[s], &worker);
+    }
+}
+
+static mica_status run(mica_device *device, mica_prepared *p, const mica_bound *bound,
+                       mica_error *err) {
+    (void)err;
+    for (size_t b = 0; b < p->n_bindings; b++) {
+        if (bound[b].address == p->address[b]) continue;
+        p->address[b] = bound[b].address;
+        for (uint32_t i = p->patch_start[b]; i < p->patch_start[b + 1]; i++)
+            *p->patches[i].at = bound[b].address + p->patches[i].offset;
+    }
+    for (size_t s = 0; s < p->segment->n_steps; s++)
+        atomic_store_explicit(&p->counters[s].next, 0, memory_order_relaxed);
+    cpu_run context = {cast(device), p};
+    mica_thread_pool_run(cast(device)->pool, run_worker, &context);
+    cast(device)->stats.n_runs++;
+    cast(device)->stats.n_steps += p->segment->n_steps;
+    return MICA_STATUS_OK;
+}
+
+/* Work is done when run returns, so an event is always signalled. */
+static mica_status event_signal(mica_device *device, mica_event **out, mica_error *err) {
+    (void)device;
+    (void)err;
+    *out = NULL;
+    return MICA_STATUS_OK;
+}
+
+static mica_status event_wait(mica_device *device, mica_event *event, mica_error *err) {
+    (void)device;
+    (void)event;
+    (void)err;
+    return MICA_STATUS_OK;
+}
+
+static void stats(const mica_device *device, mica_run_stats *out) {
+    *out = ((const cpu_device *)device)->stats;
+}
+
+const mica_backend mica_backend_cpu = {
+    .name = "cpu",
+    .kind = MICA_DEVICE_CPU,
+    .probe = probe,
+    .open = open_device,
+    .close = close_device,
+    .limits = limits,
+    .buffer_create = buffer_create,
+    .buffer_import = buffer_import,
+    .buffer_map = buffer_map,
+    .buffer_destroy = buffer_destroy,
+    .kernel_find = kernel_find,
+    .prepare = prepare,
+    .prepared_destroy = prepared_destroy,
+    .run = run,
+    .copy = copy,
+    .event_signal = event_signal,
+    .event_wait = event_wait,
+    .stats = stats,
+};

@@ -1,0 +1,42 @@
+/* Filling a step's argument struct: what the launch functions of the ops call. */
+#include "core/op.h"
+
+void *mica_launch_args(mica_launch *l, size_t bytes) {
+    l->step->args = l->allocate(l, bytes);
+    l->step->args_bytes = (uint32_t)bytes;
+    if (!l->step->args) l->failed = true;
+    return l->step->args;
+}
+
+static void add_operand(mica_launch *l, mica_address *field, mica_ref ref, int part,
+                        uint8_t access) {
+    if (!ref || l->failed) return;
+    mica_operand *o = &l->operands[l->step->n_operands++];
+    *o = (mica_operand){.access = access};
+    o->args_byte = (uint32_t)((uint8_t *)field - (uint8_t *)l->step->args);
+    l->locate(l, ref, part, &o->binding, &o->offset, &o->bytes);
+}
+
+void mica_launch_read(mica_launch *l, mica_address *field, mica_ref ref, int part) {
+    add_operand(l, field, ref, part, MICA_ACCESS_READ);
+}
+
+void mica_launch_write(mica_launch *l, mica_address *field, const mica_node *n, int part) {
+    mica_ref ref = (mica_ref)(n - (const mica_node *)l->graph->nodes.data);
+    add_operand(l, field, ref, part, MICA_ACCESS_WRITE);
+}
+
+void mica_launch_update(mica_launch *l, mica_address *field, mica_ref ref, int part) {
+    add_operand(l, field, ref, part, MICA_ACCESS_READ | MICA_ACCESS_WRITE);
+}
+
+void mica_launch_count(mica_launch *l, mica_address *field, mica_live live) {
+    if (live == MICA_LIVE_ALL || !l->counts) return;
+    add_operand(l, field, l->counts, 0, MICA_ACCESS_READ);
+    /* counts[0] = tokens, counts[1] = rows */
+    if (!l->failed) l->operands[l->step->n_operands - 1].offset += 4u * (uint32_t)(live - 1);
+}
+
+void mica_launch_live(mica_launch *l, mica_address *field, const mica_node *n) {
+    mica_launch_count(l, field, (mica_live)n->live);
+}
