@@ -1,0 +1,65 @@
+/* The forward pass as a trace: what a family's forward() sees. Shapes are capacities; what changes at
+ * every step lies in the batch inputs, whose names and layouts are here and nowhere else. */
+#pragma once
+#include "core/graph.h"
+#include "core/paged.h"
+#include "model/model.h"
+
+/* Capacities of one trace. */
+typedef struct mica_forward_shape {
+    int32_t n_tokens;                         /* T: tokens of all sequences together */
+    int32_t n_rows;                           /* R: rows whose logits are wanted */
+    int32_t n_sequences;                      /* S */
+    int32_t table_width[MICA_KV_GROUPS_MAX];  /* pages of a sequence, per group */
+    int32_t n_pages[MICA_KV_GROUPS_MAX];      /* of the pool, per group */
+    mica_numeric_mode mode;
+} mica_forward_shape;
+
+/* Names of the inputs. All i32 but the pools. */
+#define MICA_BATCH_COUNTS "batch.counts"                 /* [4]: tokens, rows, sequences, 0 */
+#define MICA_BATCH_TOKEN_IDS "batch.token_ids"           /* [T] */
+#define MICA_BATCH_POSITIONS "batch.positions"           /* [T] position in its sequence */
+#define MICA_BATCH_TOKEN_SEQUENCE "batch.token_sequence" /* [T] row of batch.sequences */
+#define MICA_BATCH_SEQUENCES "batch.sequences" /* [S, 4]: first token, tokens, past length, 0 */
+#define MICA_BATCH_ROWS "batch.rows"           /* [R] token rows whose logits are wanted */
+/* [S, table_width] page numbers, and [n_pages, layers, 2, kv_heads, 64, dim]; per group. */
+extern const char *const mica_batch_pages[MICA_KV_GROUPS_MAX];
+extern const char *const mica_batch_pool[MICA_KV_GROUPS_MAX];
+
+typedef struct mica_forward {
+    const mica_model *model;
+    mica_graph *graph;
+    mica_forward_shape shape;
+    mica_array token_ids, positions, token_sequence, sequences, rows;
+    mica_array pages[MICA_KV_GROUPS_MAX];
+    mica_array pool[MICA_KV_GROUPS_MAX]; /* the newest version: kv_write replaces it */
+} mica_forward;
+
+/* Traces the whole pass into a new graph. outputs[0] = logits f32 [R, vocab], then the pools.
+ * Errors: the sticky error of the graph. */
+#define MICA_FORWARD_OUTPUTS_MAX (1 + MICA_KV_GROUPS_MAX)
+mica_status mica_forward_trace(const mica_model *model, const mica_forward_shape *shape,
+                               mica_graph **out, mica_ref outputs[MICA_FORWARD_OUTPUTS_MAX],
+                               size_t *n_outputs, mica_error *err);
+
+/* ---- shared layers (layers.c) --------------------------------------------------------------- */
+
+/* A weight by its printf-style name; the null array (and a sticky error) if the store lacks it. */
+mica_array mica_forward_weight(mica_forward *f, const char *format, ...) MICA_PRINTF(2, 3);
+/* As above, but absence is fine: the null array without an error. */
+mica_array mica_forward_weight_optional(mica_forward *f, const char *format, ...)
+    MICA_PRINTF(2, 3);
+
+/* <prefix>.weight [n, k] and <prefix>.bias [n] where there is one. */
+mica_array mica_layer_linear(mica_forward *f, mica_array x, const char *format, ...)
+    MICA_PRINTF(3, 4);
+/* Embedding rows of the batch's token ids, f32 [T, hidden]. */
+mica_array mica_layer_embed(mica_forward *f);
+/* RMS norm with the weight `<name>.weight`. */
+mica_array mica_layer_norm_rms(mica_forward *f, mica_array x, float offset, const char *format, ...)
+    MICA_PRINTF(4, 5);
+/* Self-attention of layer l on normed x [T, hidden]: q, k, v projections (with bias where the store
+ * has it), rope, paged attention with the layer's window and sinks, KV write, output projection. */
+mica_array mica_layer_attention(mica_forward *f, int layer, mica_array x);
+/* Final norm and head on the wanted rows: f32 [R, vocab]. */
+mica_array mica_layer_logits(mica_forward *f, mica_array x);

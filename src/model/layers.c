@@ -1,0 +1,137 @@
+/* Layers that families share, built from the public ops; only paged attention is internal. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include "core/paged.h"
+#include "mica/ops.h"
+#include "model/forward.h"
+
+#define WEIGHT_NAME_BYTES 256
+
+const char *const mica_batch_pages[MICA_KV_GROUPS_MAX] = {"batch.pages.0", "batch.pages.1"};
+const char *const mica_batch_pool[MICA_KV_GROUPS_MAX] = {"kv.pool.0", "kv.pool.1"};
+
+/* ---- weights by name ---- */
+
+static mica_array find_weight(mica_forward *f, const char *name, bool is_optional) {
+    const mica_weight *w = mica_weights_find(f->model->weights, name);
+    if (!w && !is_optional)
+        mica_graph_fail(f->graph, MICA_STATUS_INTERNAL, "the forward pass asks for %s", name);
+    return w ? mica_array_of(f->graph, mica_graph_weight(f->graph, w)) : (mica_array){0};
+}
+
+mica_array mica_forward_weight(mica_forward *f, const char *format, ...) {
+    char name[WEIGHT_NAME_BYTES];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    return find_weight(f, name, false);
+}
+
+mica_array mica_forward_weight_optional(mica_forward *f, const char *format, ...) {
+    char name[WEIGHT_NAME_BYTES];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(name, sizeof name, format, args);
+    va_end(args);
+    return find_weight(f, name, true);
+}
+
+mica_array mica_layer_linear(mica_forward *f, mica_array x, const char *format, ...) {
+    char prefix[WEIGHT_NAME_BYTES - 16];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(prefix, sizeof prefix, format, args);
+    va_end(args);
+    mica_array weight = mica_forward_weight(f, "%s.weight", prefix);
+    mica_array bias = mica_forward_weight_optional(f, "%s.bias", prefix);
+    return mica_linear(f->graph, x, weight, bias);
+}
+
+mica_array mica_layer_embed(mica_forward *f) {
+    mica_array table = mica_forward_weight(f, "model.embed_tokens.weight");
+    return mica_gather(f->graph, table, f->token_ids, MICA_DTYPE_F32);
+}
+
+mica_array mica_layer_norm_rms(mica_forward *f, mica_array x, float offset, const char *format,
+                               ...) {
+    char prefix[WEIGHT_NAME_BYTES - 16];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(prefix, sizeof prefix, format, args);
+    va_end(args);
+    mica_array weight = mica_forward_weight(f, "%s.weight", prefix);
+    return mica_rms_norm(f->graph, x, weight, (float)f->model->config->rms_norm_eps, offset);
+}
+
+/* ---- attention ---- */
+
+static mica_array split_heads(mica_forward *f, mica_array x, int64_t n_heads, int64_t dim) {
+    return mica_reshape(f->graph, x, 3, (int64_t[]){f->shape.n_tokens, n_heads, dim});
+}
+
+/* Reads the pages, then adds this chunk to them. */
+static mica_array attend(mica_forward *f, int layer, mica_array q, mica_array k, mica_array v) {
+    const mica_model *m = f->model;
+    mica_graph *g = f->graph;
+    int group = m->layer_group[layer];
+    mica_array sinks =
+        mica_forward_weight_optional(f, "model.layers.%d.self_attn.sinks", layer);
+    mica_attention_paged_inputs in = {
+        .q = mica_array_ref(g, q, false),
+        .k = mica_array_ref(g, k, false),
+        .v = mica_array_ref(g, v, false),
+        .pool = mica_array_ref(g, f->pool[group], false),
+        .page_table = mica_array_ref(g, f->pages[group], false),
+        .positions = mica_array_ref(g, f->positions, false),
+        .token_sequence = mica_array_ref(g, f->token_sequence, false),
+        .sequences = mica_array_ref(g, f->sequences, false),
+        .sinks = mica_array_ref(g, sinks, true),
+    };
+    mica_attention_paged_params params = {
+        .layer = m->layer_in_group[layer],
+        .scale = 1.0f / sqrtf((float)m->config->head_dim),
+        .window = m->kv_groups[group].window,
+    };
+    mica_ref out = mica_attention_paged(g, &in, &params);
+    mica_kv_write_inputs write = {
+        .pool = in.pool,
+        .k = in.k,
+        .v = in.v,
+        .page_table = in.page_table,
+        .positions = in.positions,
+        .token_sequence = in.token_sequence,
+        .sequences = in.sequences,
+        .after = out,
+    };
+    mica_kv_write_params write_params = {.layer = params.layer};
+    f->pool[group] = mica_array_of(g, mica_kv_write(g, &write, &write_params));
+    return mica_array_of(g, out);
+}
+
+mica_array mica_layer_attention(mica_forward *f, int layer, mica_array x) {
+    const mica_config *c = f->model->config;
+    mica_graph *g = f->graph;
+    int64_t dim = c->head_dim;
+    mica_array frequencies = mica_forward_weight(f, "rope.inverse_frequencies");
+    mica_array q = mica_layer_linear(f, x, "model.layers.%d.self_attn.q_proj", layer);
+    mica_array k = mica_layer_linear(f, x, "model.layers.%d.self_attn.k_proj", layer);
+    mica_array v = mica_layer_linear(f, x, "model.layers.%d.self_attn.v_proj", layer);
+    q = split_heads(f, q, c->num_attention_heads, dim);
+    k = split_heads(f, k, c->num_key_value_heads, dim);
+    v = split_heads(f, v, c->num_key_value_heads, dim);
+    q = mica_rope(g, q, f->positions, frequencies, f->model->rope_scale, false);
+    k = mica_rope(g, k, f->positions, frequencies, f->model->rope_scale, false);
+    mica_array a = attend(f, layer, q, k, v);
+    a = mica_reshape(g, a, 2, (int64_t[]){f->shape.n_tokens, c->num_attention_heads * dim});
+    return mica_layer_linear(f, a, "model.layers.%d.self_attn.o_proj", layer);
+}
+
+mica_array mica_layer_logits(mica_forward *f, mica_array x) {
+    x = mica_gather(f->graph, x, f->rows, MICA_DTYPE_NONE);
+    x = mica_layer_norm_rms(f, x, 0.0f, "model.norm");
+    return mica_layer_linear(f, x, "%s",
+                             f->model->config->tie_word_embeddings ? "model.embed_tokens"
+                                                                  : "lm_head");
+}
