@@ -8,7 +8,11 @@ target_compile_options(mica_options INTERFACE
 if(MICA_WERROR)
     target_compile_options(mica_options INTERFACE -Werror)
 endif()
-if(MICA_SANITIZE)
+if(MICA_FUZZ)
+    target_compile_options(mica_options INTERFACE
+        -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -g)
+    target_link_options(mica_options INTERFACE -fsanitize=address,undefined)
+elseif(MICA_SANITIZE)
     target_compile_options(mica_options INTERFACE
         -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
     target_link_options(mica_options INTERFACE -fsanitize=address,undefined)
