@@ -172,7 +172,7 @@ static void ends_of_a_request(void **state) {
     mica_error err = {0};
     model_fixture f;
     fixture_open(&f, &(fixture_options){.mode = MICA_EXACT});
-    generation free_run = {0}, g = {0};
+    generation free_run = {.n = 0}, g = {.n = 0};
     generate(&f, PROMPT, N_PROMPT, 12, &free_run);
     assert_int_equal(free_run.finish, MICA_FINISH_LENGTH);
     mica_request r = {.ids = PROMPT, .n_ids = N_PROMPT, .stop_ids = &free_run.ids[4], .n_stop_ids = 1};
@@ -207,7 +207,7 @@ static void seeded_sampling(void **state) {
     mica_error err = {0};
     model_fixture f;
     fixture_open(&f, &(fixture_options){.mode = MICA_FAST});
-    generation g[3] = {{{0}}};
+    static generation g[3];
     for (int i = 0; i < 3; i++) {
         mica_request r = {.ids = PROMPT, .n_ids = N_PROMPT, .max_tokens = 24};
         r.sampling = (mica_sampling){.temperature = 1, .seed = i == 2 ? 8 : 7};
