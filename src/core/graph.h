@@ -63,6 +63,7 @@ mica_ref mica_node_root(const mica_graph *g, mica_ref ref);
 
 /* ---- IR text: `%3 = rms_norm(%1, %2) {eps=1e-05} : f32[4, 320] live=tokens` ------------------ */
 void mica_graph_print(const mica_graph *g, const mica_ref *outputs, size_t n_outputs, mica_str *out);
-/* Reads what print wrote, into an empty graph. Weights and data become inputs of that name. */
+/* Reads what print wrote, into an empty graph. Weights and data (but for printed scalars) hold no
+ * bytes: such a graph can be planned, not run. */
 mica_status mica_graph_parse(mica_graph *g, const char *text, size_t bytes, mica_ref *outputs,
                              size_t outputs_max, size_t *n_outputs, mica_error *err);

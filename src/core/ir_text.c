@@ -40,19 +40,36 @@ static void print_float(float v, mica_str *out) {
 static void print_element(mica_dtype dtype, const uint8_t *at, mica_str *out) {
     float f;
     double d;
-    mica_str_append_text(out, dtype == MICA_DTYPE_F16 || dtype == MICA_DTYPE_BF16 ? "bits=" : "value=");
+    mica_str_append_text(out,
+                         dtype == MICA_DTYPE_F16 || dtype == MICA_DTYPE_BF16 ? "bits=" : "value=");
     switch (dtype) {
     case MICA_DTYPE_BOOL:
-    case MICA_DTYPE_U8: PRINT_AS(uint8_t, "%u", unsigned); break;
-    case MICA_DTYPE_I8: PRINT_AS(int8_t, "%d", int); break;
+    case MICA_DTYPE_U8:
+        PRINT_AS(uint8_t, "%u", unsigned);
+        break;
+    case MICA_DTYPE_I8:
+        PRINT_AS(int8_t, "%d", int);
+        break;
     case MICA_DTYPE_U16:
     case MICA_DTYPE_F16:
-    case MICA_DTYPE_BF16: PRINT_AS(uint16_t, "%u", unsigned); break;
-    case MICA_DTYPE_I16: PRINT_AS(int16_t, "%d", int); break;
-    case MICA_DTYPE_U32: PRINT_AS(uint32_t, "%u", unsigned); break;
-    case MICA_DTYPE_I32: PRINT_AS(int32_t, "%d", int); break;
-    case MICA_DTYPE_U64: PRINT_AS(uint64_t, "%llu", unsigned long long); break;
-    case MICA_DTYPE_I64: PRINT_AS(int64_t, "%lld", long long); break;
+    case MICA_DTYPE_BF16:
+        PRINT_AS(uint16_t, "%u", unsigned);
+        break;
+    case MICA_DTYPE_I16:
+        PRINT_AS(int16_t, "%d", int);
+        break;
+    case MICA_DTYPE_U32:
+        PRINT_AS(uint32_t, "%u", unsigned);
+        break;
+    case MICA_DTYPE_I32:
+        PRINT_AS(int32_t, "%d", int);
+        break;
+    case MICA_DTYPE_U64:
+        PRINT_AS(uint64_t, "%llu", unsigned long long);
+        break;
+    case MICA_DTYPE_I64:
+        PRINT_AS(int64_t, "%lld", long long);
+        break;
     case MICA_DTYPE_F32:
         memcpy(&f, at, sizeof f);
         print_float(f, out);
@@ -82,9 +99,15 @@ static void print_param(const mica_node *n, const mica_param *p, mica_str *out) 
     double d;
     mica_str_append_format(out, "%s=", p->name);
     switch (p->type) {
-    case MICA_PARAM_BOOL: mica_str_append_text(out, *at ? "true" : "false"); break;
-    case MICA_PARAM_I32: PRINT_AS(int32_t, "%d", int); break;
-    case MICA_PARAM_I64: PRINT_AS(int64_t, "%lld", long long); break;
+    case MICA_PARAM_BOOL:
+        mica_str_append_text(out, *at ? "true" : "false");
+        break;
+    case MICA_PARAM_I32:
+        PRINT_AS(int32_t, "%d", int);
+        break;
+    case MICA_PARAM_I64:
+        PRINT_AS(int64_t, "%lld", long long);
+        break;
     case MICA_PARAM_F32:
         memcpy(&f, at, sizeof f);
         print_float(f, out);
@@ -93,7 +116,9 @@ static void print_param(const mica_node *n, const mica_param *p, mica_str *out) 
         memcpy(&d, at, sizeof d);
         print_double(d, out);
         break;
-    case MICA_PARAM_I8_LIST: print_list(n, at, out); break;
+    case MICA_PARAM_I8_LIST:
+        print_list(n, at, out);
+        break;
     }
 }
 
@@ -103,9 +128,12 @@ static void print_name(const char *name, mica_str *out) {
     mica_str_append_text(out, " \"");
     for (const char *c = name ? name : ""; *c; c++) {
         unsigned char byte = (unsigned char)*c;
-        if (byte == '"' || byte == '\\') mica_str_append_format(out, "\\%c", byte);
-        else if (byte < 0x20 || byte == 0x7F) mica_str_append_format(out, "\\x%02x", byte);
-        else mica_str_append_char(out, *c);
+        if (byte == '"' || byte == '\\')
+            mica_str_append_format(out, "\\%c", byte);
+        else if (byte < 0x20 || byte == 0x7F)
+            mica_str_append_format(out, "\\x%02x", byte);
+        else
+            mica_str_append_char(out, *c);
     }
     mica_str_append_char(out, '"');
 }
@@ -135,8 +163,10 @@ static void print_call(const mica_op *op, const mica_node *n, const uint32_t *nu
     mica_str_append_format(out, "%s(", op->name);
     for (int i = 0; i < n->n_inputs; i++) {
         if (i) mica_str_append_text(out, ", ");
-        if (n->inputs[i]) mica_str_append_format(out, "%%%u", number[n->inputs[i]]);
-        else mica_str_append_char(out, '_');
+        if (n->inputs[i])
+            mica_str_append_format(out, "%%%u", number[n->inputs[i]]);
+        else
+            mica_str_append_char(out, '_');
     }
     mica_str_append_char(out, ')');
     int n_printed = 0;
@@ -157,10 +187,12 @@ static void print_type(const mica_node *n, mica_str *out) {
                                         : mica_dtype_name((mica_dtype)n->dtype),
                            mica_shape_format(&n->shape, shape));
     if (is_quantised && n->quant.scale_dtype != MICA_DTYPE_U8)
-        mica_str_append_format(out, " scales=%s", mica_dtype_name((mica_dtype)n->quant.scale_dtype));
+        mica_str_append_format(out, " scales=%s",
+                               mica_dtype_name((mica_dtype)n->quant.scale_dtype));
     if (is_quantised && n->dtype != MICA_DTYPE_BF16)
         mica_str_append_format(out, " decodes=%s", mica_dtype_name((mica_dtype)n->dtype));
-    if (n->live) mica_str_append_text(out, n->live == MICA_LIVE_TOKENS ? " live=tokens" : " live=rows");
+    if (n->live)
+        mica_str_append_text(out, n->live == MICA_LIVE_TOKENS ? " live=tokens" : " live=rows");
     if (n->place.binding >= 0)
         mica_str_append_format(out, " @%d+%llu", (int)n->place.binding,
                                (unsigned long long)n->place.offset);
@@ -170,8 +202,10 @@ static void print_type(const mica_node *n, mica_str *out) {
 static void print_node(const mica_graph *g, const mica_node *n, const uint32_t *number,
                        mica_str *out) {
     const mica_op *op = g->runtime->ops[n->op];
-    if (op) print_call(op, n, number, out);
-    else print_leaf(n, out);
+    if (op)
+        print_call(op, n, number, out);
+    else
+        print_leaf(n, out);
     print_type(n, out);
 }
 

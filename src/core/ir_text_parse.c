@@ -1,6 +1,6 @@
 /* Reading IR text, which may come from anywhere: every line is taken apart first and then added to
- * the graph by the same calls as any other node, so the shape rules check it; the type that the text
- * states must be the one that comes out. Weights and data have no bytes, but for scalars. */
+ * the graph by the same calls as any other node, so the shape rules check it; the type that the
+ * text states must be the one that comes out. Weights and data have no bytes, but for scalars. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
@@ -162,11 +162,12 @@ static bool take_inputs(parser *p) {
     if (!expect(p, '(')) return false;
     if (take(p, ')')) return true;
     do {
-        if (n->n_inputs == MICA_INPUTS_MAX)
-            return BAD(p, "more than %d inputs", MICA_INPUTS_MAX);
+        if (n->n_inputs == MICA_INPUTS_MAX) return BAD(p, "more than %d inputs", MICA_INPUTS_MAX);
         mica_ref *input = &n->inputs[n->n_inputs++];
-        if (take(p, '_')) *input = 0;
-        else if (!take_ref(p, input)) return false;
+        if (take(p, '_'))
+            *input = 0;
+        else if (!take_ref(p, input))
+            return false;
     } while (take(p, ','));
     return expect(p, ')');
 }
@@ -260,8 +261,7 @@ static bool take_place(parser *p) {
     node_text *n = &p->node;
     mica_slice word = take_word(p); /* "1+4096" is one word */
     const char *plus = word.bytes ? memchr(word.data, '+', word.bytes) : NULL;
-    if (!plus ||
-        !mica_parse_i64(mica_slice_of(word.data, (size_t)(plus - word.data)), &binding) ||
+    if (!plus || !mica_parse_i64(mica_slice_of(word.data, (size_t)(plus - word.data)), &binding) ||
         !mica_parse_i64(mica_slice_of(plus + 1, (size_t)(word.data + word.bytes - plus - 1)),
                         &offset) ||
         binding < 0 || binding > UINT16_MAX || offset < 0)
@@ -271,9 +271,12 @@ static bool take_place(parser *p) {
 }
 
 static bool set_live(parser *p, mica_slice value) {
-    if (mica_slice_is(value, "tokens")) p->node.live = MICA_LIVE_TOKENS;
-    else if (mica_slice_is(value, "rows")) p->node.live = MICA_LIVE_ROWS;
-    else return BAD(p, "live is tokens or rows");
+    if (mica_slice_is(value, "tokens"))
+        p->node.live = MICA_LIVE_TOKENS;
+    else if (mica_slice_is(value, "rows"))
+        p->node.live = MICA_LIVE_ROWS;
+    else
+        return BAD(p, "live is tokens or rows");
     return true;
 }
 
@@ -282,8 +285,10 @@ static bool set_dtype_note(parser *p, mica_slice name, mica_slice value) {
     mica_dtype dtype = find_dtype(value);
     if (!dtype || !n->quant.mode)
         return BAD(p, "scales and decodes take a dtype, on quantised types");
-    if (mica_slice_is(name, "scales")) n->quant.scale_dtype = (uint8_t)dtype;
-    else n->dtype = dtype;
+    if (mica_slice_is(name, "scales"))
+        n->quant.scale_dtype = (uint8_t)dtype;
+    else
+        n->dtype = dtype;
     return true;
 }
 
@@ -305,10 +310,14 @@ static bool take_notes(parser *p) {
         if (is_seen[which]) return BAD(p, "a note stands twice");
         is_seen[which] = true;
         bool is_good = true;
-        if (is_place) is_good = take_place(p);
-        else if (which == 0) is_good = set_live(p, value);
-        else if (which == 3) p->node.kernel = value;
-        else is_good = set_dtype_note(p, name, value);
+        if (is_place)
+            is_good = take_place(p);
+        else if (which == 0)
+            is_good = set_live(p, value);
+        else if (which == 3)
+            p->node.kernel = value;
+        else
+            is_good = set_dtype_note(p, name, value);
         if (!is_good) return false;
     }
     p->line--; /* what follows still speaks of this line */
@@ -327,10 +336,14 @@ static attribute *find_attribute(node_text *n, const char *name) {
 }
 
 static bool read_double(mica_slice text, double *out) {
-    if (mica_slice_is(text, "nan")) *out = (double)NAN;
-    else if (mica_slice_is(text, "inf")) *out = (double)INFINITY;
-    else if (mica_slice_is(text, "-inf")) *out = -(double)INFINITY;
-    else return mica_parse_double(text, out);
+    if (mica_slice_is(text, "nan"))
+        *out = (double)NAN;
+    else if (mica_slice_is(text, "inf"))
+        *out = (double)INFINITY;
+    else if (mica_slice_is(text, "-inf"))
+        *out = -(double)INFINITY;
+    else
+        return mica_parse_double(text, out);
     return true;
 }
 
@@ -350,8 +363,10 @@ static bool read_list(mica_slice text, int8_t out[MICA_RANK_MAX]) {
     for (int i = 0; at < text.bytes; i++) {
         size_t begin, end;
         while (at < text.bytes && text.data[at] == ' ') at++;
-        for (begin = at; at < text.bytes && text.data[at] != ','; at++) {}
-        for (end = at; end > begin && text.data[end - 1] == ' '; end--) {}
+        for (begin = at; at < text.bytes && text.data[at] != ','; at++) {
+        }
+        for (end = at; end > begin && text.data[end - 1] == ' '; end--) {
+        }
         int64_t v;
         if (i == MICA_RANK_MAX ||
             !read_integer(mica_slice_of(text.data + begin, end - begin), INT8_MIN, INT8_MAX, &v))
@@ -389,7 +404,8 @@ static bool read_param(mica_param_type type, mica_slice text, uint8_t *at) {
         if (!read_double(text, &d)) return false;
         memcpy(at, &d, sizeof d);
         return true;
-    case MICA_PARAM_I8_LIST: return read_list(text, (int8_t *)at);
+    case MICA_PARAM_I8_LIST:
+        return read_list(text, (int8_t *)at);
     }
     return false;
 }
@@ -553,9 +569,12 @@ static bool add_node(parser *p, int64_t number) {
     bool is_input = mica_slice_is(t->op, "input"), is_weight = mica_slice_is(t->op, "weight");
     bool is_data = mica_slice_is(t->op, "data"), is_leaf = is_input || is_weight || is_data;
     if (is_leaf && !check_leaf(p)) return false;
-    if (is_input) ref = add_input(p);
-    else if (is_weight) ref = add_weight(p);
-    else if (is_data ? !add_data(p, &ref) : !add_op(p, &op, &ref)) return false;
+    if (is_input)
+        ref = add_input(p);
+    else if (is_weight)
+        ref = add_weight(p);
+    else if (is_data ? !add_data(p, &ref) : !add_op(p, &op, &ref))
+        return false;
     if (!ref) return take_graph_error(p);
     for (int i = 0; i < t->n_attributes; i++)
         if (!t->attributes[i].is_used) return BAD(p, "attribute %d is unknown", i + 1);
@@ -611,9 +630,12 @@ mica_status mica_graph_parse(mica_graph *g, const char *text, size_t bytes, mica
     bool is_good = true;
     while (is_good && p.at < p.end) {
         if (take_line_end(&p)) continue;
-        if (p.has_output) is_good = BAD(&p, "something behind the outputs");
-        else if (is_next(&p, '%')) is_good = parse_node(&p);
-        else is_good = parse_outputs(&p, outputs, outputs_max, n_outputs);
+        if (p.has_output)
+            is_good = BAD(&p, "something behind the outputs");
+        else if (is_next(&p, '%'))
+            is_good = parse_node(&p);
+        else
+            is_good = parse_outputs(&p, outputs, outputs_max, n_outputs);
     }
     if (is_good && !p.has_output) BAD(&p, "the outputs are missing");
     return p.st;

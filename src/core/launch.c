@@ -11,6 +11,10 @@ void *mica_launch_args(mica_launch *l, size_t bytes) {
 static void add_operand(mica_launch *l, mica_address *field, mica_ref ref, int part,
                         uint8_t access) {
     if (!ref || l->failed) return;
+    if (l->step->n_operands >= MICA_OPERANDS_MAX) { /* an op with more is a bug of that op */
+        l->failed = true;
+        return;
+    }
     mica_operand *o = &l->operands[l->step->n_operands++];
     *o = (mica_operand){.access = access};
     o->args_byte = (uint32_t)((uint8_t *)field - (uint8_t *)l->step->args);
@@ -34,7 +38,10 @@ void mica_launch_count(mica_launch *l, mica_address *field, mica_live live) {
     if (live == MICA_LIVE_ALL || !l->counts) return;
     add_operand(l, field, l->counts, 0, MICA_ACCESS_READ);
     /* counts[0] = tokens, counts[1] = rows */
-    if (!l->failed) l->operands[l->step->n_operands - 1].offset += 4u * (uint32_t)(live - 1);
+    if (l->failed) return;
+    mica_operand *o = &l->operands[l->step->n_operands - 1];
+    o->offset += sizeof(int32_t) * (uint64_t)(live - 1);
+    o->bytes = sizeof(int32_t);
 }
 
 void mica_launch_live(mica_launch *l, mica_address *field, const mica_node *n) {

@@ -91,13 +91,15 @@ mica_ref mica_graph_add(mica_graph *g, mica_op_id op, const mica_ref *inputs, in
 
 /* ---- launch ------------------------------------------------------------------------------ */
 
+#define MICA_OPERANDS_MAX (MICA_INPUTS_MAX * MICA_PARTS_MAX + 4)
+
 struct mica_plan_builder; /* plan's own */
 struct mica_launch {
     const mica_graph *graph;
     mica_step *step; /* grid may be set directly */
     struct mica_plan_builder *builder;
     bool failed; /* no memory; reported by the caller of launch */
-    mica_operand operands[MICA_INPUTS_MAX * MICA_PARTS_MAX + 4];
+    mica_operand operands[MICA_OPERANDS_MAX];
     void *(*allocate)(struct mica_launch *l, size_t bytes); /* zeroed, from the plan's arena */
     /* Binding and byte offset of a part of a node. */
     void (*locate)(const struct mica_launch *l, mica_ref ref, int part, uint16_t *binding,

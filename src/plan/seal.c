@@ -1,0 +1,37 @@
+/* Pass seal: the plan, with its totals. It takes over the draft's graph, whose arena already holds
+ * bindings, steps, arguments and operands, so that one destroy frees all. */
+#include <string.h>
+#include "base/error.h"
+#include "plan/draft.h"
+
+static void fill_segment(mica_draft *d, mica_plan *plan) {
+    mica_segment *segment = &d->segments[0];
+    segment->steps = d->steps;
+    segment->n_steps = d->n_steps;
+    segment->arena_bytes = d->arena_bytes;
+    for (size_t i = 0; i < d->n_steps; i++) {
+        const mica_step *step = &d->steps[i];
+        plan->flops += step->flops;
+        if (step->scratch_bytes > segment->scratch_bytes)
+            segment->scratch_bytes = step->scratch_bytes;
+    }
+}
+
+mica_status mica_pass_seal(mica_draft *d, mica_error *err) {
+    mica_plan *plan = mica_draft_keep(d, 1, sizeof *plan);
+    if (!plan) return mica_draft_fail_memory(d, "the plan", err);
+    *plan = (mica_plan){.graph = d->graph, .bindings = d->bindings, .n_bindings = d->n_bindings};
+    plan->segments = d->segments;
+    plan->n_segments = d->n_segments;
+    plan->outputs = d->outputs;
+    plan->n_outputs = d->n_outputs;
+    fill_segment(d, plan);
+    for (size_t b = 0; b < plan->n_bindings; b++) {
+        const mica_binding *binding = &plan->bindings[b];
+        if (binding->kind == MICA_BIND_BUFFER &&
+            mica_graph_node(d->graph, binding->node)->op == MICA_OP_WEIGHT)
+            plan->weight_bytes += binding->bytes;
+    }
+    d->plan = plan;
+    return MICA_STATUS_OK;
+}
