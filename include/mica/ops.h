@@ -97,7 +97,10 @@ typedef enum mica_reduce_kind {
     MICA_REDUCE_ARGMAX, /* i32; the first of equals */
     MICA_REDUCE_COUNT_,
 } mica_reduce_kind;
-/* Over one axis, which stays with length 1 if keep is true. Sums run in f32 (integers: i64). */
+/* Over one axis, which stays with length 1 if keep is true, in x's dtype (ARGMAX: i32). Sums of floats
+ * run in f64 and are rounded once; sums and products of integers wrap. MEAN takes floats only. NaN wins
+ * in MAX and MIN and counts as smallest in ARGMAX. Errors: INVALID for MAX, MIN, ARGMAX over an empty
+ * axis. */
 MICA_API mica_array mica_reduce(mica_graph *g, mica_reduce_kind kind, mica_array x, int axis,
                                 bool keep);
 MICA_API mica_array mica_concat(mica_graph *g, const mica_array *arrays, int n, int axis);
