@@ -1,0 +1,111 @@
+/* The work that linear and linear_experts share: rows of x times rows of a weight. A job is cut
+ * from the whole by the ops' walks; one function per instruction set does it.
+ *
+ * One arithmetic serves every number of rows: lane j of a vector sums the products of the elements
+ * that fall on it in order of k with one fused multiply-add each, the lanes are then added in one
+ * fixed order, then the bias. Neither the tile, the split over workers nor the chunk of K shows in
+ * the bits. */
+#pragma once
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include "kernel/quant_block.h"
+
+enum {
+    MICA_LINEAR_CHUNK = 1024,     /* elements of K in a decoded panel; a multiple of all groups */
+    MICA_LINEAR_PANEL = 96,       /* weight rows in a panel; a multiple of all tiles */
+    MICA_LINEAR_SPILL = 128 * 96, /* sums kept between chunks, as vectors of 8 floats */
+    MICA_LINEAR_DIRECT = 4,       /* up to so many rows of x, weights are decoded in registers */
+    MICA_LINEAR_TILE = 8,         /* no tile has more rows of x */
+};
+
+/* What the weight is made of. kind is U8 for a quantised one. */
+typedef struct mica_linear_weight {
+    mica_quant_desc quant;
+    uint8_t kind;        /* MICA_KIND_ of dense elements */
+    uint8_t x_kind;      /* of x and out: F32, F16 or BF16 */
+    uint8_t bias_kind;   /* F32, F16 or BF16 */
+    int64_t row_bytes;   /* codes or elements of one weight row */
+    int64_t scale_bytes; /* scales (and biases) of one weight row */
+} mica_linear_weight;
+static_assert(sizeof(mica_linear_weight) == 32, "host and device kernels share this layout");
+
+typedef struct mica_linear_rows {
+    mica_linear_weight weight;
+    const uint8_t *codes; /* of weight row 0; scales and biases likewise */
+    const uint8_t *scales;
+    const uint8_t *biases;
+    const void *bias;    /* element i belongs to weight row i; NULL = none */
+    const uint8_t *x;    /* [..., k] */
+    uint8_t *out;        /* [..., n] */
+    const int32_t *list; /* row i of the job is entry list[i], NULL = entry i */
+    int32_t x_divide;    /* entry e is row e / x_divide of x and row e of out */
+    int64_t m;           /* rows of the job */
+    int64_t n_begin;     /* weight rows of the job */
+    int64_t n_end;
+    int64_t n; /* columns of out */
+    int64_t k;
+} mica_linear_rows;
+
+/* Head of a worker's scratch: which rows lie packed behind it. Zeroed at the start of a step. */
+typedef struct mica_linear_scratch {
+    const void *packed_x;
+    const int32_t *packed_list;
+    int64_t packed_m;
+    int64_t reserved[5];
+} mica_linear_scratch;
+static_assert(sizeof(mica_linear_scratch) == 64, "what follows stays aligned");
+
+typedef void (*mica_linear_rows_function)(const mica_linear_rows *job, void *scratch);
+
+void mica_linear_rows_ref(const mica_linear_rows *job, void *scratch);
+void mica_linear_rows_avx2(const mica_linear_rows *job, void *scratch);
+void mica_linear_rows_avx512(const mica_linear_rows *job, void *scratch);
+
+/* mxfp4 weights only; x is rounded to int8 (linear_int8_tiles.h). */
+void mica_linear_rows_int8_avx2(const mica_linear_rows *job, void *scratch);
+void mica_linear_rows_int8_avx512_vnni(const mica_linear_rows *job, void *scratch);
+
+/* Scratch of one worker for rows of k elements. */
+static inline size_t mica_linear_scratch_bytes(int64_t k) {
+    size_t direct = (size_t)MICA_LINEAR_DIRECT * (((size_t)k + 63) / 64 * 64) * sizeof(float);
+    size_t panel = ((size_t)(MICA_LINEAR_TILE + MICA_LINEAR_PANEL) * MICA_LINEAR_CHUNK +
+                    (size_t)MICA_LINEAR_SPILL * 8) *
+                   sizeof(float);
+    return sizeof(mica_linear_scratch) + 64 + (direct > panel ? direct : panel);
+}
+
+static inline int64_t mica_linear_entry(const mica_linear_rows *job, int64_t i) {
+    return job->list ? job->list[i] : i;
+}
+static inline const uint8_t *mica_linear_x(const mica_linear_rows *job, int64_t i) {
+    int64_t row = mica_linear_entry(job, i) / job->x_divide;
+    return job->x + row * job->k * mica_kind_bytes(job->weight.x_kind);
+}
+
+/* out[entry of i][n] = sum + bias, rounded once. */
+static inline void mica_linear_put(const mica_linear_rows *job, int64_t i, int64_t n, float sum) {
+    int64_t at = mica_linear_entry(job, i) * job->n + n;
+    if (job->bias) sum += mica_kind_load(job->weight.bias_kind, job->bias, n);
+    if (job->weight.x_kind == MICA_KIND_F32) {
+        memcpy(job->out + 4 * at, &sum, sizeof sum);
+        return;
+    }
+    uint16_t h =
+        job->weight.x_kind == MICA_KIND_BF16 ? mica_bf16_from_f32(sum) : mica_f16_from_f32(sum);
+    memcpy(job->out + 2 * at, &h, sizeof h);
+}
+
+/* Decodes elements [k0, k0 + count) of weight row n; k0 is a multiple of MICA_LINEAR_CHUNK. */
+static inline void mica_linear_decode(const mica_linear_rows *job, int64_t n, int64_t k0,
+                                      int64_t count, float *out) {
+    const mica_linear_weight *w = &job->weight;
+    const uint8_t *codes = job->codes + n * w->row_bytes;
+    if (w->kind != MICA_KIND_U8) {
+        for (int64_t i = 0; i < count; i++) out[i] = mica_kind_load(w->kind, codes, k0 + i);
+        return;
+    }
+    int64_t at = n * w->scale_bytes + mica_quant_scale_bytes(w->quant, k0);
+    mica_quant_decode_row(w->quant, codes + mica_quant_code_bytes(w->quant, k0), job->scales + at,
+                          job->biases ? job->biases + at : NULL, count, out);
+}

@@ -1,0 +1,6 @@
+/* The reference of linear_experts: linear's reference for each expert's rows. */
+#include "ops/linear_experts/linear_experts.h"
+
+void mica_linear_experts_ref(const void *args, const mica_cpu_worker *worker) {
+    mica_linear_experts_walk(args, worker, mica_linear_rows_ref);
+}
