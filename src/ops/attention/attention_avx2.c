@@ -1,0 +1,6 @@
+/* Attention for AVX2: the body is in attention_simd.h. */
+#include "ops/attention/attention.h"
+#include "kernel/math_avx2.h"
+#include "ops/attention/attention_simd.h"
+
+void mica_attention_avx2(const void *args, const mica_cpu_worker *worker) { attend(args, worker); }

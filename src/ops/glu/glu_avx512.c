@@ -1,0 +1,6 @@
+/* Gated activations for AVX-512: the body is in glu_simd.h. */
+#include "ops/glu/glu.h"
+#include "kernel/math_avx512.h"
+#include "ops/glu/glu_simd.h"
+
+void mica_glu_avx512(const void *args, const mica_cpu_worker *worker) { glu_rows(args, worker); }

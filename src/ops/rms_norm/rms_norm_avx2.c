@@ -1,0 +1,8 @@
+/* RMS norm for AVX2: the body is in rms_norm_simd.h. */
+#include "ops/rms_norm/rms_norm.h"
+#include "kernel/math_avx2.h"
+#include "ops/rms_norm/rms_norm_simd.h"
+
+void mica_rms_norm_avx2(const void *args, const mica_cpu_worker *worker) {
+    rms_norm_rows(args, worker);
+}

@@ -1,0 +1,44 @@
+/* Rotary embedding. The angle is position * inverse frequency, rounded to f32 as the reference
+ * models do; its cosine and sine come from libm in f64 and are rounded to f32 after the scale. */
+#pragma once
+#include <assert.h>
+#include <math.h>
+#include "core/op.h"
+
+typedef struct mica_rope_params {
+    float scale; /* of cosine and sine */
+    bool is_interleaved;
+} mica_rope_params;
+
+typedef struct mica_rope_args {
+    uint64_t x;                   /* [n_tokens, n_heads, dim] */
+    uint64_t out;                 /* may be x */
+    uint64_t positions;           /* i32 [n_tokens] */
+    uint64_t inverse_frequencies; /* f32 [n_pairs] */
+    uint64_t live;                /* address of the count of live tokens, 0 = all */
+    int64_t n_tokens;
+    int64_t n_heads;
+    int64_t dim;
+    int64_t n_pairs; /* elements 2 * n_pairs and up are copied */
+    float scale;
+    int32_t dtype; /* of x and out: f32, f16 or bf16 */
+    int32_t is_interleaved;
+    int32_t reserved;
+} mica_rope_args;
+static_assert(sizeof(mica_rope_args) == 88, "host and device kernels share this layout");
+
+/* Cosines, then sines, of one token: the worker's scratch. */
+static inline void mica_rope_table(const mica_rope_args *a, int64_t token, float *table) {
+    float position = (float)((const int32_t *)mica_cpu_at(a->positions))[token];
+    const float *frequency = mica_cpu_at(a->inverse_frequencies);
+    for (int64_t i = 0; i < a->n_pairs; i++) {
+        float angle = position * frequency[i];
+        table[i] = (float)(cos((double)angle) * (double)a->scale);
+        table[a->n_pairs + i] = (float)(sin((double)angle) * (double)a->scale);
+    }
+}
+
+void mica_rope_ref(const void *args, const mica_cpu_worker *worker);
+/* f32, not interleaved. */
+void mica_rope_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_rope_avx512(const void *args, const mica_cpu_worker *worker);
