@@ -14,7 +14,8 @@ if(MICA_FUZZ)
     target_link_options(mica_options INTERFACE -fsanitize=address,undefined)
 elseif(MICA_SANITIZE)
     target_compile_options(mica_options INTERFACE
-        -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+        -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -g
+        -UNDEBUG) # asserts are on in tests
     target_link_options(mica_options INTERFACE -fsanitize=address,undefined)
 elseif(MICA_TSAN)
     target_compile_options(mica_options INTERFACE -fsanitize=thread -g)

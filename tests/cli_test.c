@@ -166,10 +166,16 @@ static void test_completion(void **state) {
     if (run.code != 0) skip();
     cli_expect(
         &run, 0,
-        "$MICA completion bash > $T/c; bash -c '. $T/c; "
+        "$MICA completion bash > $T/c; mkdir -p $T/e; bash -c 'cd $T/e; . $T/c; "
         "t() { COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _mica; echo \"${COMPREPLY[@]}\"; };"
         "t mica tok; t mica run --tem; t mica run --reasoning-effort \"\"; t mica show dem'");
     assert_string_equal(run.out, "tokenize\n--temp\nlow medium high\ndemo\n");
+}
+
+static void test_document(void **state) {
+    /* docs/cli.md is what the program says today (make docs writes it). */
+    (void)state;
+    cli_expect(&run, 0, "$MICA help --markdown | cmp - " MICA_SOURCE_DIR "/docs/cli.md");
 }
 
 static void test_version(void **state) {
@@ -385,6 +391,7 @@ int main(void) {
         cmocka_unit_test(test_failed_jobs),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_completion),
+        cmocka_unit_test(test_document),
         cmocka_unit_test(test_version),
         cmocka_unit_test(test_prompt_sources),
         cmocka_unit_test(test_run_output),

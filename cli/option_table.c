@@ -1,0 +1,122 @@
+/* Every option of every command: one row each. Rows of one group stand together; within a command's
+ * help they keep this order. */
+#include "options.h"
+
+#define AT(field) offsetof(cli_options, field)
+#define RUN (1u << CLI_RUN)
+#define CHAT (1u << CLI_CHAT)
+#define SHOW (1u << CLI_SHOW)
+#define TOKENIZE (1u << CLI_TOKENIZE)
+#define RENDER (1u << CLI_RENDER)
+#define LOGITS (1u << CLI_LOGITS)
+#define BENCH (1u << CLI_BENCH)
+#define DOCTOR (1u << CLI_DOCTOR)
+#define VERSION (1u << CLI_VERSION)
+#define HELP (1u << CLI_HELP)
+#define COMPLETION (1u << CLI_COMPLETION)
+#define GENERATE (RUN | CHAT)
+#define COMPUTE (RUN | CHAT | LOGITS | BENCH)
+#define MODEL (COMPUTE | SHOW | TOKENIZE | RENDER)
+#define ALL (MODEL | DOCTOR | VERSION | HELP | COMPLETION)
+
+#define TOKENS_MAX (1 << 24)
+#define SEED_MAX 9007199254740992.0 /* 2^53: exact in a JSON number */
+#define BYTES_MAX 1152921504606846976.0
+
+/* clang-format off */
+const cli_option cli_option_table[] = {
+    {RUN, "file", 'f', "FILE", CLI_PATH, AT(file), 0, 0, "Input",
+     "read the prompt from FILE"},
+    {TOKENIZE, "file", 'f', "FILE", CLI_PATH, AT(file), 0, 0, "Input",
+     "read the text from FILE"},
+    {GENERATE, "system", 0, "TEXT", CLI_TEXT, AT(system), 0, 0, "Input",
+     "the system message"},
+    {GENERATE, "reasoning-effort", 0, "low|medium|high", CLI_CHOICE, AT(reasoning_effort), 0, 0,
+     "Input", "how long the model is to think, for templates that take it"},
+    {GENERATE | RENDER, "chat-template", 0, "FILE", CLI_PATH, AT(chat_template), 0, 0, "Input",
+     "a Jinja template instead of the model's own"},
+    {RUN, "raw", 0, NULL, CLI_FLAG, AT(raw), 0, 0, "Input",
+     "no chat template: continue the prompt as it is, and print special tokens"},
+    {RENDER, "add-generation-prompt", 0, NULL, CLI_FLAG, AT(add_generation_prompt), 0, 0, "Input",
+     "end with the beginning of the model's turn"},
+    {TOKENIZE, "no-special", 0, NULL, CLI_FLAG, AT(no_special), 0, 0, "Input",
+     "special tokens in the text are plain text; with --decode: leave them out"},
+    {TOKENIZE, "decode", 0, NULL, CLI_FLAG, AT(decode), 0, 0, "Input",
+     "the other way: ids, separated by spaces or commas, to text"},
+    {TOKENIZE, "jsonl", 0, NULL, CLI_FLAG, AT(jsonl), 0, 0, "Input",
+     "one JSON string a line in, one array of ids a line out (with --decode: arrays in, strings "
+     "out)"},
+
+    {GENERATE, "max-tokens", 'n', "N", CLI_COUNT, AT(max_tokens), 1, TOKENS_MAX, "Length",
+     "generate at most N tokens; default: until the model ends or the context is full"},
+    {GENERATE, "stop", 0, "TEXT", CLI_TEXTS, AT(stops), 0, 0, "Length",
+     "end the answer before TEXT; may be given up to 16 times"},
+    {COMPUTE | SHOW, "ctx", 'c', "N", CLI_COUNT, AT(context), 1, TOKENS_MAX, "Length",
+     "context in tokens, prompt and answer together; default: the smaller of the model's limit "
+     "and what the memory holds"},
+
+    {GENERATE, "temp", 0, "T", CLI_NUMBER, AT(temperature), 0, 100, "Sampling",
+     "temperature; 0 always takes the most likely token"},
+    {GENERATE, "top-k", 0, "N", CLI_COUNT, AT(top_k), 0, TOKENS_MAX, "Sampling",
+     "only the N most likely tokens; 0 = off"},
+    {GENERATE, "top-p", 0, "P", CLI_NUMBER, AT(top_p), 0, 1, "Sampling",
+     "only the most likely tokens that add up to probability P; 1 = off"},
+    {GENERATE, "min-p", 0, "P", CLI_NUMBER, AT(min_p), 0, 1, "Sampling",
+     "only tokens of at least P times the highest probability; 0 = off"},
+    {GENERATE, "repeat-penalty", 0, "X", CLI_NUMBER, AT(repeat_penalty), 0.01, 100, "Sampling",
+     "divides positive logits of tokens that occurred and multiplies negative ones; 1 = off"},
+    {GENERATE, "presence-penalty", 0, "X", CLI_NUMBER, AT(presence_penalty), -100, 100, "Sampling",
+     "subtracted from the logits of tokens that occurred; 0 = off"},
+    {GENERATE, "frequency-penalty", 0, "X", CLI_NUMBER, AT(frequency_penalty), -100, 100,
+     "Sampling", "subtracted from the logits for each time a token occurred; 0 = off"},
+    {GENERATE, "seed", 0, "N", CLI_COUNT, AT(seed), 0, SEED_MAX, "Sampling",
+     "seed of the draws; default: another one each time (--verbose prints it)"},
+
+    {LOGITS, "all", 0, NULL, CLI_FLAG, AT(all_positions), 0, 0, "Output",
+     "logits after every id, not only the last"},
+    {LOGITS, "greedy", 0, "N", CLI_COUNT, AT(greedy), 1, TOKENS_MAX, "Output",
+     "also continue each line by the N most likely ids, stop ids ignored: tensor greedy.K, int32"},
+    {SHOW, "tensors", 0, NULL, CLI_FLAG, AT(tensors), 0, 0, "Output",
+     "list every tensor: name, type, shape, file"},
+    {RUN | SHOW, "json", 0, NULL, CLI_FLAG, AT(json), 0, 0, "Output",
+     "print one JSON object at the end instead of text"},
+    {GENERATE, "show-reasoning", 0, NULL, CLI_FLAG, AT(show_reasoning), 0, 0, "Output",
+     "print what the model thinks, too"},
+    {GENERATE, "show-timings", 0, NULL, CLI_FLAG, AT(show_timings), 0, 0, "Output",
+     "print speeds, times and memory on standard error"},
+    {BENCH, "output", 'o', "md|json|csv", CLI_CHOICE, AT(format), 0, 0, "Output",
+     "form of the results; default md"},
+
+    {BENCH, "prompt", 'p', "N,...", CLI_COUNTS, AT(prompt_tokens), 1, TOKENS_MAX, "Tests",
+     "prompt lengths to measure; default 512"},
+    {BENCH, "generate", 'n', "N,...", CLI_COUNTS, AT(generated_tokens), 1, TOKENS_MAX, "Tests",
+     "answer lengths to measure; default 128"},
+    {BENCH, "repetitions", 'r', "N", CLI_COUNT, AT(repetitions), 1, 1000, "Tests",
+     "how often each test is run; default 3"},
+
+    {COMPUTE | SHOW, "exact", 0, NULL, CLI_FLAG, AT(exact), 0, 0, "Machine",
+     "float32 activations and KV cache instead of the faster 16-bit ones"},
+    {COMPUTE | DOCTOR, "threads", 0, "N", CLI_COUNT, AT(threads), 1, 256, "Machine",
+     "threads; default: one for each core"},
+    {COMPUTE | SHOW, "memory", 0, "BYTES", CLI_BYTES, AT(memory_bytes), 1, BYTES_MAX, "Machine",
+     "memory that may be used, as 12G; default: what is free"},
+    {COMPUTE, "cpu-level", 0, "scalar|avx2|avx512", CLI_CHOICE, AT(cpu_level), 0, 0, "Machine",
+     "use no instruction set above this"},
+    {MODEL, "cache-dir", 0, "FOLDER", CLI_PATH, AT(cache_folder), 0, 0, "Machine",
+     "the Hugging Face cache; default: HF_HUB_CACHE and so on, see ENVIRONMENT"},
+
+    {COMPUTE, "no-pass", 0, "PASS,...", CLI_TEXT, AT(no_pass), 0, 0, "Diagnosis",
+     "skip optional passes of the planner"},
+    {COMPUTE, "dump", 0, "PASS,...", CLI_TEXT, AT(dump), 0, 0, "Diagnosis",
+     "print the plan after these passes (or all) on standard error"},
+    {MODEL, "verbose", 'v', NULL, CLI_FLAG, AT(verbose), 0, 0, "Diagnosis",
+     "print the log, the seed and what was chosen on standard error"},
+
+    {HELP, "man", 0, NULL, CLI_FLAG, AT(man), 0, 0, "Output", "print the man page"},
+    {HELP, "markdown", 0, NULL, CLI_FLAG, AT(markdown), 0, 0, "Output",
+     "print the whole help as Markdown"},
+
+    {ALL, "help", 'h', NULL, CLI_FLAG, AT(help), 0, 0, "Diagnosis", "print this help"},
+};
+const size_t cli_option_count = sizeof cli_option_table / sizeof *cli_option_table;
+/* clang-format on */
