@@ -1,5 +1,5 @@
 /* arange: every number dtype, steps, no elements, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct arange_case {
     mica_dtype dtype;

@@ -1,6 +1,6 @@
 /* attention over plain arrays: against double precision with and without sinks, masks, windows,
  * GQA; rows that see nothing; the same bits for a row whatever is asked beside it. */
-#include "ops/common/layer_case.h"
+#include "ops/common/layer_test_case.h"
 
 typedef struct attention_case {
     mica_dtype dtype, kv_dtype;

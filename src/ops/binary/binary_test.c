@@ -1,5 +1,5 @@
 /* binary: every kind and dtype, broadcast in every direction, integer rules, scalars, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct binary_case {
     mica_binary_kind kind;

@@ -1,5 +1,5 @@
 /* broadcast: stretched and new axes, of strided arrays too; errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct broadcast_case {
     int rank;

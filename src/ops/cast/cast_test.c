@@ -1,5 +1,5 @@
 /* cast: every pair of dtypes in every layout, rounding, saturation, copies. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct cast_case {
     mica_dtype from, to;

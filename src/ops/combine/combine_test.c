@@ -1,5 +1,5 @@
 /* combine: against f64 sums and against its composed meaning; dtypes, sizes, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 #include "core/op.h"
 
 extern const mica_op mica_op_combine;

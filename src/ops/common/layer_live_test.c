@@ -1,6 +1,6 @@
 /* Live counts in the transformer ops: kernels write the live rows, with the bits they have without
  * a count, and nothing else; the last axis cannot be the live one. */
-#include "ops/common/layer_case.h"
+#include "ops/common/layer_test_case.h"
 
 typedef struct fixture {
     mica_runtime *rt;

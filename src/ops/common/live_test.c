@@ -1,6 +1,6 @@
 /* Live counts in the general ops: which shape rules keep, join and refuse them, and that kernels
  * leave the rows past the count alone. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 #include "core/runtime.h"
 #include "core/op.h"
 

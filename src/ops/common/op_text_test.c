@@ -1,6 +1,6 @@
 /* The general ops as IR text: parameters survive printing and parsing, and hostile parameters are
  * refused by the shape rules instead of trusted. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 #include "core/runtime.h"
 #include "core/op.h"
 

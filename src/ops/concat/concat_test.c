@@ -1,5 +1,5 @@
 /* concat: every axis, layout and element size, many parts, empty parts, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct concat_case {
     int n, axis, rank;

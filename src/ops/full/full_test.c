@@ -1,5 +1,5 @@
 /* full: every dtype, odd sizes, saturation, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct full_case {
     mica_dtype dtype;

@@ -1,5 +1,5 @@
 /* gather: dense rows of every dtype and layout, conversion, quantised rows, ids out of range. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 #include "kernel/quant_block.h"
 
 typedef struct gather_case {

@@ -1,5 +1,5 @@
 /* glu: every kind against double precision, halves and interleaved. */
-#include "ops/common/layer_case.h"
+#include "ops/common/layer_test_case.h"
 
 typedef struct glu_case {
     mica_dtype dtype;

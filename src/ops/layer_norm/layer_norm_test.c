@@ -1,5 +1,5 @@
 /* layer_norm: against double precision in every dtype, layout and mix of weights. */
-#include "ops/common/layer_case.h"
+#include "ops/common/layer_test_case.h"
 
 typedef struct norm_case {
     mica_dtype dtype, weight_dtype; /* weight NONE = null */

@@ -1,5 +1,5 @@
 /* permute: every order of up to four axes, chains of views, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct permute_case {
     int rank;

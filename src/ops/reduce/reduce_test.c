@@ -1,5 +1,5 @@
 /* reduce: every kind, dtype, axis and layout; NaN, ties, empty axes, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct reduce_case {
     mica_reduce_kind kind;

@@ -1,5 +1,5 @@
 /* reshape: values in every layout, views where strides allow them, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 #include "core/graph.h"
 #include "ops/reshape/reshape.h"
 

@@ -1,5 +1,5 @@
 /* rope: against double precision, both ways of pairing, partial rotation, far positions. */
-#include "ops/common/layer_case.h"
+#include "ops/common/layer_test_case.h"
 
 #define PAIRS_MAX 64
 

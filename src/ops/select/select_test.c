@@ -1,5 +1,5 @@
 /* select: every element size and layout, broadcast, scalars, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct select_case {
     mica_dtype condition, a_dtype, b_dtype;

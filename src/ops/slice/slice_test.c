@@ -1,5 +1,5 @@
 /* slice: Python's rules for bounds, views of views, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct slice_case {
     int axis;

@@ -1,5 +1,5 @@
 /* softmax: against double precision in every dtype and layout, and the rows that break it. */
-#include "ops/common/layer_case.h"
+#include "ops/common/layer_test_case.h"
 
 typedef struct softmax_case {
     mica_dtype dtype;

@@ -1,5 +1,5 @@
 /* take_along: every dtype and layout, ids out of range, top_k followed by it, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct take_case {
     mica_dtype dtype, id_dtype;

@@ -1,5 +1,5 @@
 /* top_k: against a full sort, ties, NaN, every dtype and layout, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct top_k_case {
     mica_dtype dtype;

@@ -1,5 +1,5 @@
 /* unary: every kind against libm in f64, every dtype and layout, special values, errors. */
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 typedef struct unary_case {
     mica_unary_kind kind;

@@ -4,7 +4,7 @@
 #include "core/op.h"
 #include "core/runtime.h"
 #include "mica/ops.h"
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 /* Rounding of a result once: relative, and absolute where the format runs out of exponents. */
 static inline double layer_case_relative(mica_dtype dtype, double f32) {
