@@ -70,6 +70,23 @@ static mica_status read_layer_types(config_parser *p, size_t *count, mica_error 
     return st == MICA_STATUS_OK ? mica_json_check(p->json, err) : st;
 }
 
+static mica_status read_mlp_only(config_parser *p, mica_error *err) {
+    int64_t layer = 0;
+    if (mica_json_peek(p->json) == MICA_JSON_NULL) return mica_json_read_null(p->json, err);
+    mica_status st = mica_json_begin_array(p->json, err);
+    while (st == MICA_STATUS_OK && mica_json_next_item(p->json)) {
+        st = mica_json_read_i64(p->json, &layer, err);
+        if (st != MICA_STATUS_OK) break;
+        if (layer < 0 || layer >= MICA_CONFIG_LAYERS_MAX)
+            return mica_fail(err, MICA_STATUS_FORMAT,
+                             "%s: mlp_only_layers names layer %lld, expected 0 to %d", p->file,
+                             (long long)layer, MICA_CONFIG_LAYERS_MAX - 1);
+        p->config->is_mlp_only[layer] = 1;
+    }
+    if (st == MICA_STATUS_OK) st = mica_json_check(p->json, err);
+    return st == MICA_STATUS_OK ? st : mica_fail_prefix(err, st, "mlp_only_layers");
+}
+
 /* Keys that would make other programs fetch or run code. */
 static bool report_code(const config_parser *p, mica_slice key) {
     static const char *const keys[] = {"auto_map", "trust_remote_code", "model_file",
@@ -86,10 +103,13 @@ static bool report_code(const config_parser *p, mica_slice key) {
 static mica_status read_field(config_parser *p, mica_slice key, size_t *n_layer_types,
                               mica_error *err) {
     bool is_known;
+    if (mica_slice_is(key, "sliding_window") && mica_json_peek(p->json) == MICA_JSON_NULL)
+        p->config->has_null_window = true;
     mica_status st = mica_fields_read(p->json, p->file, key, fields, sizeof fields / sizeof *fields,
                                       p->config, &is_known, err);
     if (st != MICA_STATUS_OK || is_known) return st;
     if (mica_slice_is(key, "architectures")) return read_architectures(p, err);
+    if (mica_slice_is(key, "mlp_only_layers")) return read_mlp_only(p, err);
     if (mica_slice_is(key, "layer_types")) return read_layer_types(p, n_layer_types, err);
     if (mica_slice_is(key, "eos_token_id"))
         return mica_token_ids_read(p->json, p->file, "eos_token_id", &p->config->eos_token_ids,

@@ -99,6 +99,8 @@ typedef struct mica_config {
      * family with another habit replaces it when has_layer_types is false. */
     uint8_t layer_types[MICA_CONFIG_LAYERS_MAX]; /* mica_layer_type; the first num_hidden_layers */
     bool has_layer_types;
+    bool has_null_window;                            /* sliding_window stands there, as null */
+    uint8_t is_mlp_only[MICA_CONFIG_LAYERS_MAX];     /* mlp_only_layers: 1 for those it names */
     mica_config_quant quant;        /* quantization_config */
     mica_config_quant quant_mlx;    /* quantization: it decides where it is present */
     struct mica_config_text *texts; /* what rules and lists point into */

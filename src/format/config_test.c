@@ -142,7 +142,8 @@ static void compare_rope(const mica_config_rope *a, const mica_config_rope *b) {
 
 /* Fields that one version writes and the other leaves to the family's default. */
 static bool may_be_left_out(const char *name, const char *member) {
-    return (!strcmp(name, "gemma3_text") && !strcmp(member, "tie_word_embeddings")) ||
+    return (!strcmp(name, "gemma3_text") && (!strcmp(member, "tie_word_embeddings") ||
+                                             !strcmp(member, "use_bidirectional_attention"))) ||
            (!strcmp(name, "qwen3_moe") && !strcmp(member, "norm_topk_prob"));
 }
 

@@ -3,6 +3,8 @@
 #pragma once
 #include "core/graph.h"
 #include "core/paged.h"
+#include "mica/ops.h"
+#include "model/family.h"
 #include "model/model.h"
 
 /* Capacities of one trace. */
@@ -59,7 +61,22 @@ mica_array mica_layer_embed(mica_forward *f);
 mica_array mica_layer_norm_rms(mica_forward *f, mica_array x, float offset, const char *format, ...)
     MICA_PRINTF(4, 5);
 /* Self-attention of layer l on normed x [T, hidden]: q, k, v projections (with bias where the store
- * has it), rope, paged attention with the layer's window and sinks, KV write, output projection. */
-mica_array mica_layer_attention(mica_forward *f, int layer, mica_array x);
+ * has it), norms of q and k heads (where the store has q_norm and k_norm), rope (window layers by
+ * config.rope_local), paged attention with the layer's window and sinks, KV write, output
+ * projection. Zero means default. */
+typedef struct mica_attention_layer {
+    float scale;       /* of scores; 0 = 1 / sqrt(head_dim) */
+    float soft_cap;    /* scores become cap * tanh(score / cap); 0 = none */
+    float norm_offset; /* of q_norm and k_norm */
+} mica_attention_layer;
+mica_array mica_layer_attention(mica_forward *f, int layer, mica_array x,
+                                mica_attention_layer options);
+/* down(activation(gate(x)) * up(x)). */
+mica_array mica_layer_mlp(mica_forward *f, int layer, mica_array x, mica_unary_kind activation);
+/* cap * tanh(x / cap); x itself when cap is 0. */
+mica_array mica_layer_soft_cap(mica_forward *f, mica_array x, double cap);
 /* Final norm and head on the wanted rows: f32 [R, vocab]. */
-mica_array mica_layer_logits(mica_forward *f, mica_array x);
+mica_array mica_layer_logits(mica_forward *f, mica_array x, float norm_offset);
+/* The whole pass of a plain decoder: in each layer x += attention(norm(x)), x += mlp(norm(x)), with
+ * the activation config.hidden_act. */
+mica_array mica_layer_plain(mica_forward *f);

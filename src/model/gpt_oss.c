@@ -82,11 +82,11 @@ static mica_array forward(mica_forward *f) {
     mica_array x = mica_layer_embed(f);
     for (int i = 0; i < f->model->config->num_hidden_layers; i++) {
         mica_array h = mica_layer_norm_rms(f, x, 0.0f, "model.layers.%d.input_layernorm", i);
-        x = mica_add(g, x, mica_layer_attention(f, i, h));
+        x = mica_add(g, x, mica_layer_attention(f, i, h, (mica_attention_layer){0}));
         h = mica_layer_norm_rms(f, x, 0.0f, "model.layers.%d.post_attention_layernorm", i);
         x = mica_add(g, x, mixture_of_experts(f, i, h));
     }
-    return mica_layer_logits(f, x);
+    return mica_layer_logits(f, x, 0.0f);
 }
 
 const mica_family mica_family_gpt_oss = {

@@ -71,13 +71,34 @@ static mica_array split_heads(mica_forward *f, mica_array x, int64_t n_heads, in
     return mica_reshape(f->graph, x, 3, (int64_t[]){f->shape.n_tokens, n_heads, dim});
 }
 
+/* Window layers may turn by a table of their own. */
+static mica_array turn(mica_forward *f, int layer, mica_array x) {
+    const mica_model *m = f->model;
+    bool is_local =
+        m->config->has_rope_local && m->config->layer_types[layer] == MICA_LAYER_SLIDING;
+    mica_array frequencies = mica_forward_weight(f, is_local ? "rope.inverse_frequencies_local"
+                                                             : "rope.inverse_frequencies");
+    float scale = is_local ? m->rope_local_scale : m->rope_scale;
+    return mica_rope(f->graph, x, f->positions, frequencies, scale, false);
+}
+
+/* The norm of each head, where the store has one; then rope. */
+static mica_array finish_heads(mica_forward *f, int layer, mica_array x, const char *norm,
+                               float offset) {
+    mica_array weight =
+        mica_forward_weight_optional(f, "model.layers.%d.self_attn.%s.weight", layer, norm);
+    if (weight.node)
+        x = mica_rms_norm(f->graph, x, weight, (float)f->model->config->rms_norm_eps, offset);
+    return turn(f, layer, x);
+}
+
 /* Reads the pages, then adds this chunk to them. */
-static mica_array attend(mica_forward *f, int layer, mica_array q, mica_array k, mica_array v) {
+static mica_array attend(mica_forward *f, int layer, mica_array q, mica_array k, mica_array v,
+                         const mica_attention_layer *options) {
     const mica_model *m = f->model;
     mica_graph *g = f->graph;
     int group = m->layer_group[layer];
-    mica_array sinks =
-        mica_forward_weight_optional(f, "model.layers.%d.self_attn.sinks", layer);
+    mica_array sinks = mica_forward_weight_optional(f, "model.layers.%d.self_attn.sinks", layer);
     mica_attention_paged_inputs in = {
         .q = mica_array_ref(g, q, false),
         .k = mica_array_ref(g, k, false),
@@ -91,8 +112,9 @@ static mica_array attend(mica_forward *f, int layer, mica_array q, mica_array k,
     };
     mica_attention_paged_params params = {
         .layer = m->layer_in_group[layer],
-        .scale = 1.0f / sqrtf((float)m->config->head_dim),
+        .scale = options->scale > 0 ? options->scale : 1.0f / sqrtf((float)m->config->head_dim),
         .window = m->kv_groups[group].window,
+        .soft_cap = options->soft_cap,
     };
     mica_ref out = mica_attention_paged(g, &in, &params);
     mica_kv_write_inputs write = {
@@ -110,28 +132,59 @@ static mica_array attend(mica_forward *f, int layer, mica_array q, mica_array k,
     return mica_array_of(g, out);
 }
 
-mica_array mica_layer_attention(mica_forward *f, int layer, mica_array x) {
+mica_array mica_layer_attention(mica_forward *f, int layer, mica_array x,
+                                mica_attention_layer options) {
     const mica_config *c = f->model->config;
     mica_graph *g = f->graph;
     int64_t dim = c->head_dim;
-    mica_array frequencies = mica_forward_weight(f, "rope.inverse_frequencies");
     mica_array q = mica_layer_linear(f, x, "model.layers.%d.self_attn.q_proj", layer);
     mica_array k = mica_layer_linear(f, x, "model.layers.%d.self_attn.k_proj", layer);
     mica_array v = mica_layer_linear(f, x, "model.layers.%d.self_attn.v_proj", layer);
     q = split_heads(f, q, c->num_attention_heads, dim);
     k = split_heads(f, k, c->num_key_value_heads, dim);
     v = split_heads(f, v, c->num_key_value_heads, dim);
-    q = mica_rope(g, q, f->positions, frequencies, f->model->rope_scale, false);
-    k = mica_rope(g, k, f->positions, frequencies, f->model->rope_scale, false);
-    mica_array a = attend(f, layer, q, k, v);
+    q = finish_heads(f, layer, q, "q_norm", options.norm_offset);
+    k = finish_heads(f, layer, k, "k_norm", options.norm_offset);
+    mica_array a = attend(f, layer, q, k, v, &options);
     a = mica_reshape(g, a, 2, (int64_t[]){f->shape.n_tokens, c->num_attention_heads * dim});
     return mica_layer_linear(f, a, "model.layers.%d.self_attn.o_proj", layer);
 }
 
-mica_array mica_layer_logits(mica_forward *f, mica_array x) {
+/* ---- the rest of a layer ---- */
+
+mica_array mica_layer_mlp(mica_forward *f, int layer, mica_array x, mica_unary_kind activation) {
+    mica_array gate = mica_layer_linear(f, x, "model.layers.%d.mlp.gate_proj", layer);
+    mica_array up = mica_layer_linear(f, x, "model.layers.%d.mlp.up_proj", layer);
+    mica_array h = mica_mul(f->graph, mica_unary(f->graph, activation, gate), up);
+    return mica_layer_linear(f, h, "model.layers.%d.mlp.down_proj", layer);
+}
+
+mica_array mica_layer_soft_cap(mica_forward *f, mica_array x, double cap) {
+    mica_graph *g = f->graph;
+    if (!(cap > 0)) return x;
+    x = mica_unary(g, MICA_UNARY_TANH, mica_div(g, x, mica_scalar(g, (float)cap)));
+    return mica_mul(g, x, mica_scalar(g, (float)cap));
+}
+
+mica_array mica_layer_logits(mica_forward *f, mica_array x, float norm_offset) {
     x = mica_gather(f->graph, x, f->rows, MICA_DTYPE_NONE);
-    x = mica_layer_norm_rms(f, x, 0.0f, "model.norm");
-    return mica_layer_linear(f, x, "%s",
-                             f->model->config->tie_word_embeddings ? "model.embed_tokens"
-                                                                  : "lm_head");
+    x = mica_layer_norm_rms(f, x, norm_offset, "model.norm");
+    return mica_layer_linear(
+        f, x, "%s", f->model->config->tie_word_embeddings ? "model.embed_tokens" : "lm_head");
+}
+
+mica_array mica_layer_plain(mica_forward *f) {
+    mica_graph *g = f->graph;
+    const mica_config *c = f->model->config;
+    mica_unary_kind activation = MICA_UNARY_SILU;
+    if (!mica_activation_find(c->hidden_act, &activation))
+        mica_graph_fail(g, MICA_STATUS_INTERNAL, "hidden_act %s was not checked", c->hidden_act);
+    mica_array x = mica_layer_embed(f);
+    for (int i = 0; i < c->num_hidden_layers; i++) {
+        mica_array h = mica_layer_norm_rms(f, x, 0.0f, "model.layers.%d.input_layernorm", i);
+        x = mica_add(g, x, mica_layer_attention(f, i, h, (mica_attention_layer){0}));
+        h = mica_layer_norm_rms(f, x, 0.0f, "model.layers.%d.post_attention_layernorm", i);
+        x = mica_add(g, x, mica_layer_mlp(f, i, h, activation));
+    }
+    return mica_layer_logits(f, x, 0.0f);
 }

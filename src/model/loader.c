@@ -19,6 +19,12 @@ static const mica_safetensors_dtype byte_types[] = {MICA_SAFETENSORS_U8};
 
 /* ---- one part ---- */
 
+static mica_status report(const mica_loader *l, const char *stage, mica_error *err) {
+    if (!l->progress || l->progress(l->progress_context, stage, l->done_bytes, l->total_bytes))
+        return MICA_STATUS_OK;
+    return mica_fail(err, MICA_STATUS_CANCELLED, "loading was cancelled");
+}
+
 /* Checks a tensor and imports its bytes as a part; in check_only mode the part stays empty. */
 static mica_status take_part(mica_loader *l, const char *name, const mica_safetensors_dtype *types,
                              size_t n_types, const mica_shape *shape,
@@ -29,13 +35,12 @@ static mica_status take_part(mica_loader *l, const char *name, const mica_safete
     if (l->predict) return l->predict(l->predict_context, name, types[0], shape, err);
     mica_device *device = l->model->runtime->device;
     MICA_TRY(mica_checkpoint_expect(l->checkpoint, name, types, n_types, shape, tensor, err));
-    if (l->check_only) return st;
+    l->done_bytes += (*tensor)->bytes;
+    if (l->check_only) return report(l, "check", err);
     MICA_TRY(mica_checkpoint_map_tensor(l->checkpoint, *tensor, &data, err));
     MICA_TRY(device->backend->buffer_import(device, data, (*tensor)->bytes, NULL, NULL,
                                             &part->buffer, err));
-    l->done_bytes += (*tensor)->bytes;
-    if (l->progress && !l->progress(l->progress_context, "weights", l->done_bytes, l->total_bytes))
-        st = mica_fail(err, MICA_STATUS_CANCELLED, "loading was cancelled");
+    st = report(l, "weights", err);
 done:
     return st;
 }
@@ -179,6 +184,83 @@ mica_status mica_load_experts(mica_loader *l, int64_t e, int64_t n, int64_t k, m
     if (st != MICA_STATUS_OK) return st;
     snprintf(name, sizeof name, "%s_bias", prefix);
     return load_plain(l, name, 2, (int64_t[]){e, n}, err);
+}
+
+/* Tensor t of the list, experts first: <prefix>.<t / n_names>.<names[t % n_names]>.weight. */
+static void name_expert(const mica_expert_matrices *m, const char *prefix, int64_t t,
+                        char name[NAME_BYTES]) {
+    snprintf(name, NAME_BYTES, "%s.%lld.%s.weight", prefix, (long long)(t / m->n_names),
+             m->names[t % m->n_names]);
+}
+
+/* Names and shapes of all, before memory is taken for them. The first one decides the dtype. */
+static mica_status expect_experts(mica_loader *l, const mica_expert_matrices *m, const char *prefix,
+                                  const mica_checkpoint_tensor **first, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    const mica_checkpoint_tensor *tensor = NULL;
+    mica_shape shape;
+    char name[NAME_BYTES];
+    MICA_REQUIRE(mica_shape_make(2, (int64_t[]){m->n, m->k}, &shape), MICA_STATUS_LIMIT,
+                 "%s: the configuration predicts a shape that is too large", prefix);
+    for (int64_t t = 0; t < m->e * m->n_names; t++) {
+        name_expert(m, prefix, t, name);
+        if (l->predict) {
+            MICA_TRY(l->predict(l->predict_context, name, float_types[0], &shape, err));
+            continue;
+        }
+        MICA_TRY(mica_checkpoint_expect(l->checkpoint, name, *first ? &(*first)->dtype : float_types,
+                                        *first ? 1 : 3, &shape, &tensor, err));
+        if (!*first) *first = tensor;
+    }
+done:
+    return st;
+}
+
+static mica_status copy_experts(mica_loader *l, const mica_expert_matrices *m, const char *prefix,
+                                uint8_t *to, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    char name[NAME_BYTES];
+    for (int64_t t = 0; t < m->e * m->n_names; t++) {
+        name_expert(m, prefix, t, name);
+        const mica_checkpoint_tensor *tensor = mica_checkpoint_find(l->checkpoint, name);
+        if (to) {
+            size_t bytes = (size_t)tensor->bytes;
+            MICA_TRY(mica_checkpoint_read_tensor(l->checkpoint, tensor, 0, to, bytes, err));
+            to += bytes;
+        }
+        l->done_bytes += tensor->bytes;
+        MICA_TRY(report(l, to ? "weights" : "check", err));
+    }
+done:
+    return st;
+}
+
+mica_status mica_load_expert_matrices(mica_loader *l, const mica_expert_matrices *m,
+                                      mica_error *err, const char *format, ...) {
+    mica_status st = MICA_STATUS_OK;
+    mica_storage parts[MICA_PARTS_MAX] = {{0}};
+    const mica_checkpoint_tensor *first = NULL;
+    mica_device *device = l->predict ? NULL : l->model->runtime->device;
+    mica_shape shape;
+    void *host = NULL;
+    char prefix[NAME_BYTES / 2], name[NAME_BYTES];
+    FORMAT_NAME(prefix, format);
+    MICA_REQUIRE(mica_shape_make(3, (int64_t[]){m->e, m->n_names * m->n, m->k}, &shape),
+                 MICA_STATUS_LIMIT, "%s: the configuration predicts a shape that is too large",
+                 prefix);
+    MICA_TRY(expect_experts(l, m, prefix, &first, err));
+    if (l->predict) return MICA_STATUS_OK;
+    if (!l->check_only) {
+        uint64_t bytes = (uint64_t)m->e * (uint64_t)m->n_names * first->bytes;
+        MICA_TRY(device->backend->buffer_create(device, bytes, &parts[0].buffer, err));
+        MICA_TRY(device->backend->buffer_map(device, parts[0].buffer, true, &host, err));
+    }
+    MICA_TRY(copy_experts(l, m, prefix, host, err));
+    snprintf(name, sizeof name, "%s.%s", prefix, m->packed);
+    return add_weight(l, name, plain_type(first), (mica_quant){0}, &shape, parts, err);
+done:
+    release_parts(parts);
+    return st;
 }
 
 mica_status mica_load_computed(mica_loader *l, const char *name, const float *values, int64_t n,

@@ -8,8 +8,6 @@
 #include "model/loader.h"
 #include "model/rope_frequencies.h"
 
-#define CHUNK_TOKENS_ESTIMATED 512 /* the default chunk of an engine */
-
 /* ---- families ---- */
 
 #define MICA_FAMILY(name) extern const mica_family mica_family_##name;
@@ -84,12 +82,19 @@ done:
 /* ---- weights ---- */
 
 static mica_status load_rope(mica_loader *l, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
     float inverse[512];
-    int64_t dim = l->config->head_dim;
-    mica_status st =
-        mica_rope_frequencies(&l->config->rope, dim, inverse, &l->model->rope_scale, err);
-    if (st != MICA_STATUS_OK) return st;
-    return mica_load_computed(l, "rope.inverse_frequencies", inverse, dim / 2, err);
+    const mica_config *c = l->config;
+    int64_t dim = c->head_dim, context_max = c->max_position_embeddings;
+    mica_model *m = l->model;
+    MICA_TRY(mica_rope_frequencies(&c->rope, dim, context_max, inverse, &m->rope_scale, err));
+    MICA_TRY(mica_load_computed(l, "rope.inverse_frequencies", inverse, dim / 2, err));
+    if (!c->has_rope_local) return MICA_STATUS_OK;
+    MICA_TRY(mica_rope_frequencies(&c->rope_local, dim, context_max, inverse, &m->rope_local_scale,
+                                   err));
+    MICA_TRY(mica_load_computed(l, "rope.inverse_frequencies_local", inverse, dim / 2, err));
+done:
+    return st;
 }
 
 /* What one token reads: all but the embedding rows, and of the experts only those that are chosen. */
@@ -111,10 +116,13 @@ static void count_active(mica_model *m) {
 
 static mica_status check_budget(const mica_model *m, mica_error *err) {
     uint64_t budget = m->runtime->memory_budget_bytes, need = mica_checkpoint_bytes(m->checkpoint);
-    if (!budget || need <= budget) return MICA_STATUS_OK;
+    uint64_t used = atomic_load(&m->runtime->weight_bytes) + atomic_load(&m->runtime->kv_bytes);
+    uint64_t room = used < budget ? budget - used : 0;
+    if (!budget || need <= room) return MICA_STATUS_OK;
     return mica_fail(err, MICA_STATUS_LIMIT,
-                     "the weights need %llu bytes, the memory budget is %llu",
-                     (unsigned long long)need, (unsigned long long)budget);
+                     "the weights need %llu bytes, the memory budget is %llu, %llu of it in use",
+                     (unsigned long long)need, (unsigned long long)budget,
+                     (unsigned long long)used);
 }
 
 static mica_status load_weights(mica_model *m, const mica_model_options *o, mica_error *err) {
@@ -144,13 +152,15 @@ done:
 
 mica_status mica_model_predict(const mica_config *config, mica_predict_callback callback,
                                void *context, mica_error *err) {
-    mica_loader l = {.config = config, .predict = callback, .predict_context = context};
+    mica_config filled = *config; /* shares the texts; never destroyed */
+    mica_loader l = {.config = &filled, .predict = callback, .predict_context = context};
     const mica_family *family = mica_family_find(config->model_type);
     if (!family)
         return mica_fail(err, MICA_STATUS_UNSUPPORTED,
                          "config.json: model_type \"%s\", this build has: %s", config->model_type,
                          mica_family_names());
-    mica_status st = family->check(config, err);
+    if (family->fill_defaults) family->fill_defaults(&filled);
+    mica_status st = family->check(&filled, err);
     return st == MICA_STATUS_OK ? family->load(&l, err) : st;
 }
 
@@ -167,6 +177,7 @@ static mica_status open_files(mica_model *m, const char *path, const mica_model_
     MICA_REQUIRE(m->family, MICA_STATUS_UNSUPPORTED,
                  "config.json: model_type \"%s\", this build has: %s", m->config->model_type,
                  mica_family_names());
+    if (m->family->fill_defaults) m->family->fill_defaults(m->config);
     MICA_TRY(m->family->check(m->config, err));
     MICA_TRY(make_kv_groups(m, err));
     MICA_TRY(mica_checkpoint_open(host, path, &options, &m->checkpoint, err));
@@ -199,9 +210,9 @@ done:
 }
 
 void mica_model_close(mica_model **model) {
-    mica_model *m = *model;
-    *model = NULL;
+    mica_model *m = model ? *model : NULL;
     if (!m) return;
+    *model = NULL;
     const mica_allocator *a = m->runtime->host.allocator;
     if (m->is_counted) atomic_fetch_sub(&m->runtime->weight_bytes, mica_weights_bytes(m->weights));
     mica_weights_destroy(&m->weights);
@@ -215,6 +226,7 @@ void mica_model_close(mica_model **model) {
 /* ---- what can be said of it ---- */
 
 void mica_model_get_info(const mica_model *m, mica_model_info *out) {
+    if (!m || !out) return;
     const mica_config *c = m->config;
     *out = (mica_model_info){
         .family = m->family->model_type,
@@ -247,6 +259,7 @@ static void add_stop_ids(mica_model_sampling *out, const mica_token_ids *ids) {
 }
 
 void mica_model_get_sampling(const mica_model *m, mica_model_sampling *out) {
+    if (!m || !out) return;
     const mica_generation_config *g = &m->generation;
     *out = (mica_model_sampling){
         .has_temperature = g->has.temperature,
@@ -279,7 +292,7 @@ void mica_tensor_info_fill(const mica_checkpoint *c, const mica_checkpoint_tenso
 }
 
 bool mica_model_get_tensor(const mica_model *m, size_t index, mica_tensor_info *out) {
-    if (index >= mica_checkpoint_count(m->checkpoint)) return false;
+    if (!m || !out || index >= mica_checkpoint_count(m->checkpoint)) return false;
     mica_tensor_info_fill(m->checkpoint, mica_checkpoint_at(m->checkpoint, index), out);
     return true;
 }
@@ -293,7 +306,7 @@ static mica_status estimate_arena(const mica_model *m, int64_t context, mica_num
     mica_ref outputs[MICA_FORWARD_OUTPUTS_MAX];
     size_t n_outputs = 0;
     mica_plan_options options = {.label = "estimate"};
-    mica_forward_shape shape = {.n_tokens = CHUNK_TOKENS_ESTIMATED, .n_rows = 1, .n_sequences = 1};
+    mica_forward_shape shape = {.n_tokens = MICA_CHUNK_TOKENS_DEFAULT, .n_rows = 1, .n_sequences = 1};
     shape.mode = mode;
     for (size_t i = 0; i < m->n_kv_groups; i++)
         shape.table_width[i] = shape.n_pages[i] =
@@ -311,6 +324,8 @@ done:
 
 mica_status mica_model_estimate(const mica_model *m, int64_t context, mica_numeric_mode mode,
                                 mica_memory_estimate *out, mica_error *err) {
+    if (!m || !out || (mode != MICA_FAST && mode != MICA_EXACT))
+        return mica_fail(err, MICA_STATUS_INVALID, "mica_model_estimate: an argument is NULL or no mode");
     if (context < 1 || context > m->config->max_position_embeddings)
         return mica_fail(err, MICA_STATUS_INVALID, "a context of %lld tokens, wanted 1 to %lld",
                          (long long)context, (long long)m->config->max_position_embeddings);
@@ -319,8 +334,13 @@ mica_status mica_model_estimate(const mica_model *m, int64_t context, mica_numer
         out->kv_bytes += (uint64_t)mica_kv_group_pages(&m->kv_groups[i], context) *
                          mica_kv_group_page_bytes(&m->kv_groups[i], mode);
     mica_status st = estimate_arena(m, context, mode, &out->scratch_bytes, err);
-    /* Logits of a row, and the sampler's two copies. */
-    out->scratch_bytes += (uint64_t)m->config->vocab_size * sizeof(float) * 3;
+    if (st != MICA_STATUS_OK) {
+        *out = (mica_memory_estimate){0};
+        return st;
+    }
+    /* Logits, and the sampler's two copies of a row. */
+    out->scratch_bytes +=
+        (uint64_t)m->config->vocab_size * sizeof(float) * (MICA_PROMPT_LOGITS_ROWS + 2);
     out->total_bytes = out->weight_bytes + out->kv_bytes + out->scratch_bytes;
     return st;
 }

@@ -10,6 +10,9 @@
 
 #define MICA_KV_GROUPS_MAX 2
 #define MICA_PAGE_TOKENS 64
+/* Defaults of the engine that the memory estimate shares. */
+#define MICA_CHUNK_TOKENS_DEFAULT 512
+#define MICA_PROMPT_LOGITS_ROWS 64 /* rows of a pass that returns the logits of every position */
 
 typedef struct mica_forward mica_forward;
 typedef struct mica_loader mica_loader;
@@ -24,6 +27,8 @@ typedef struct mica_kv_group {
 
 typedef struct mica_family {
     const char *model_type; /* of config.json */
+    /* Gives absent fields the values that transformers gives them; NULL = there are none. */
+    void (*fill_defaults)(mica_config *config);
     /* Fields that the family needs and values that it cannot do. */
     mica_status (*check)(const mica_config *config, mica_error *err);
     /* Takes every weight by name, dtype and shape through the loader's functions (loader.h). */
@@ -44,6 +49,7 @@ struct mica_model {
     uint8_t *layer_group;      /* per layer: its KV group */
     uint16_t *layer_in_group;  /* and its index there */
     float rope_scale;          /* multiplies cos and sin */
+    float rope_local_scale;    /* of window layers, where they have a table of their own */
     uint64_t n_parameters;
     uint64_t n_parameters_active;
     uint64_t weight_bytes_active;

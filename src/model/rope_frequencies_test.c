@@ -26,7 +26,7 @@ static void yarn_of_gpt_oss(void **state) {
     mica_error err = {0};
     float inverse[32], scale;
     mica_config_rope r = yarn();
-    assert_ok(mica_rope_frequencies(&r, 64, inverse, &scale, &err));
+    assert_ok(mica_rope_frequencies(&r, 64, 131072, inverse, &scale, &err));
     for (int i = 0; i < 32; i++) assert_true(fabs(inverse[i] / gpt_oss[i] - 1) < 1e-6);
     assert_true(fabs((double)scale - 1.3465735902799727) < 1e-6);
 }
@@ -38,26 +38,70 @@ static void truncation_is_another_table(void **state) {
     float inverse[32], scale;
     mica_config_rope r = yarn();
     r.truncate = true;
-    assert_ok(mica_rope_frequencies(&r, 64, inverse, &scale, &err));
+    assert_ok(mica_rope_frequencies(&r, 64, 131072, inverse, &scale, &err));
     double plain = pow(150000, -34.0 / 64), ramp = 0.9;
     assert_true(fabs(inverse[17] / (plain * (1 - ramp) + plain / 32 * ramp) - 1) < 1e-6);
     assert_true(inverse[17] / gpt_oss[17] > 1.7);
 }
 
-/* Proves: the default kind is theta^(-2i/d), the linear kind divides it, others are refused. */
+/* Proves: the default kind is theta^(-2i/d), the linear kind divides it. */
 static void plain_kinds(void **state) {
     (void)state;
     mica_error err = {0};
     float inverse[4], scale;
     mica_config_rope r = {.rope_theta = 10000, .factor = 4};
-    assert_ok(mica_rope_frequencies(&r, 8, inverse, &scale, &err));
+    assert_ok(mica_rope_frequencies(&r, 8, 64, inverse, &scale, &err));
     for (int i = 0; i < 4; i++) assert_true(fabs(inverse[i] - pow(10, -i)) < 1e-7);
     r.type = MICA_ROPE_LINEAR;
-    assert_ok(mica_rope_frequencies(&r, 8, inverse, &scale, &err));
+    assert_ok(mica_rope_frequencies(&r, 8, 64, inverse, &scale, &err));
     assert_true(fabs(inverse[1] - 0.025) < 1e-8);
     assert_true(scale == 1.0f);
+}
+
+/* Proves: llama3 keeps short wavelengths, divides long ones, and joins them at the named turns. */
+static void llama3_kind(void **state) {
+    (void)state;
+    mica_error err = {0};
+    float inverse[64], scale;
+    mica_config_rope r = {.rope_theta = 500000, .factor = 8, .low_freq_factor = 1};
+    r.type = MICA_ROPE_LLAMA3;
+    r.high_freq_factor = 4;
+    r.original_max_position_embeddings = 8192;
+    assert_ok(mica_rope_frequencies(&r, 128, 131072, inverse, &scale, &err));
+    assert_true(scale == 1.0f);
+    for (int i = 0; i < 64; i++) {
+        double plain = pow(500000, -i / 64.0), wave = 6.283185307179586 / plain, want;
+        double smooth = (8192 / wave - 1) / 3;
+        if (wave < 8192.0 / 4) want = plain;
+        else if (wave > 8192.0) want = plain / 8;
+        else want = (1 - smooth) * plain / 8 + smooth * plain;
+        assert_true(fabs(inverse[i] / want - 1) < 1e-6);
+    }
+    assert_true(inverse[0] == 1.0f && inverse[63] < 1e-6);
+    r.high_freq_factor = 1;
+    assert_int_equal(mica_rope_frequencies(&r, 128, 64, inverse, &scale, &err), MICA_STATUS_FORMAT);
+}
+
+/* Proves: dynamic and longrope hold up to the original length and are refused past it. */
+static void kinds_by_length(void **state) {
+    (void)state;
+    mica_error err = {0};
+    float inverse[4], scale;
+    mica_config_rope r = {.rope_theta = 10000, .factor = 4, .n_short_factors = 4};
+    r.original_max_position_embeddings = 64;
+    r.type = MICA_ROPE_DYNAMIC;
+    assert_ok(mica_rope_frequencies(&r, 8, 64, inverse, &scale, &err));
+    for (int i = 0; i < 4; i++) assert_true(fabs(inverse[i] - pow(10, -i)) < 1e-7);
+    assert_int_equal(mica_rope_frequencies(&r, 8, 65, inverse, &scale, &err),
+                     MICA_STATUS_UNSUPPORTED);
     r.type = MICA_ROPE_LONGROPE;
-    assert_int_equal(mica_rope_frequencies(&r, 8, inverse, &scale, &err), MICA_STATUS_UNSUPPORTED);
+    for (int i = 0; i < 4; i++) r.short_factor[i] = (float)(i + 1);
+    assert_ok(mica_rope_frequencies(&r, 8, 64, inverse, &scale, &err));
+    for (int i = 0; i < 4; i++) assert_true(fabs((double)inverse[i] * (i + 1) / pow(10, -i) - 1) < 1e-6);
+    assert_true(fabs((double)scale - sqrt(1 + log(4) / log(64))) < 1e-6);
+    assert_int_equal(mica_rope_frequencies(&r, 8, 65, inverse, &scale, &err),
+                     MICA_STATUS_UNSUPPORTED);
+    assert_int_equal(mica_rope_frequencies(&r, 16, 64, inverse, &scale, &err), MICA_STATUS_FORMAT);
 }
 
 int main(void) {
@@ -65,6 +109,8 @@ int main(void) {
         cmocka_unit_test(yarn_of_gpt_oss),
         cmocka_unit_test(truncation_is_another_table),
         cmocka_unit_test(plain_kinds),
+        cmocka_unit_test(llama3_kind),
+        cmocka_unit_test(kinds_by_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
