@@ -79,6 +79,8 @@ mica_status mica_runtime_open(const mica_runtime_options *options, mica_runtime 
     const mica_allocator *allocator = o.allocator ? o.allocator : mica_allocator_default();
     mica_runtime *rt = NULL;
     MICA_REQUIRE(out, MICA_STATUS_INVALID, "mica_runtime_open: no place for the result");
+    MICA_REQUIRE(allocator->allocate && allocator->reallocate && allocator->release,
+                 MICA_STATUS_INVALID, "mica_runtime_open: an allocator lacks a function");
     MICA_REQUIRE(o.n_threads >= 0 && o.n_threads <= MICA_THREADS_MAX, MICA_STATUS_INVALID,
                  "%d threads, wanted 0 to %d", o.n_threads, MICA_THREADS_MAX);
     rt = MICA_NEW(allocator, mica_runtime);
@@ -107,15 +109,16 @@ done:
 }
 
 void mica_runtime_close(mica_runtime **runtime) {
-    mica_runtime *rt = *runtime;
-    *runtime = NULL;
+    mica_runtime *rt = runtime ? *runtime : NULL;
     if (!rt) return;
+    *runtime = NULL;
     mica_buffer_release(&rt->arena);
     if (rt->device) rt->device->backend->close(rt->device);
     mica_free(rt->host.allocator, rt);
 }
 
 void mica_runtime_get_info(const mica_runtime *rt, mica_runtime_info *out) {
+    if (!rt || !out) return;
     *out = (mica_runtime_info){
         .backend = rt->device->backend->name,
         .device = rt->limits.name,
@@ -128,12 +131,13 @@ void mica_runtime_get_info(const mica_runtime *rt, mica_runtime_info *out) {
 
 void mica_runtime_get_stats(const mica_runtime *rt, mica_runtime_stats *out) {
     mica_run_stats run = {0};
+    if (!rt || !out) return;
     rt->device->backend->stats(rt->device, &run);
     *out = (mica_runtime_stats){
         .n_plans_built = rt->n_plans_built,
         .n_runs = run.n_runs,
         .n_steps = run.n_steps,
-        .arena_bytes = rt->arena ? rt->arena->bytes : 0,
+        .arena_bytes = rt->arena_bytes,
         .arena_peak_bytes = rt->arena_peak_bytes,
         .weight_bytes = atomic_load(&rt->weight_bytes),
         .kv_bytes = atomic_load(&rt->kv_bytes),

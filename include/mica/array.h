@@ -17,8 +17,9 @@ extern "C" {
 
 /* ---- runtime ---------------------------------------------------------------------------- */
 
-/* The library, opened once: memory, log, devices, threads. Threads: the pointer may be used from
- * any thread; evaluations on one runtime run one at a time. */
+/* The library: memory, log, devices, threads; usually opened once. Threads: the pointer may be used
+ * from any thread. Evaluations, and the making, stepping and destroying of engines, share the
+ * runtime's working memory: the caller lets one of them run at a time. */
 typedef struct mica_runtime mica_runtime;
 
 /* exact: f32 activations and KV pages. fast: 16-bit KV pages, kernels may round activations.
@@ -70,6 +71,7 @@ typedef struct mica_runtime_stats {
     uint64_t weight_bytes; /* resident or mapped weights of open models */
     uint64_t kv_bytes;     /* KV pages of open engines */
 } mica_runtime_stats;
+/* Threads: any, also while a plan runs. */
 MICA_API void mica_runtime_get_stats(const mica_runtime *runtime, mica_runtime_stats *out);
 
 /* ---- arrays ----------------------------------------------------------------------------- */
@@ -123,7 +125,7 @@ typedef struct mica_array {
     uint32_t generation;
 } mica_array;
 
-/* Threads: one at a time per graph. */
+/* Threads: one at a time per graph. The runtime outlives its graphs. */
 MICA_API mica_status mica_graph_create(mica_runtime *runtime, mica_graph **out, mica_error *err);
 MICA_API void mica_graph_destroy(mica_graph **g);
 /* The sticky error: OK, or the status and message of the first failed op. */
@@ -131,8 +133,10 @@ MICA_API mica_status mica_graph_check(const mica_graph *g, mica_error *err);
 MICA_API mica_array mica_array_retain(mica_graph *g, mica_array a);
 MICA_API void mica_array_release(mica_graph *g, mica_array *a); /* sets *a to null */
 
-/* dims[rank], data row-major. from_data copies; view keeps the caller's memory, which must stay
- * unchanged until the graph goes (release, when not NULL, is then called with context). */
+/* dims[rank], data row-major. from_data copies. view keeps the caller's memory, which must stay
+ * unchanged until release (when not NULL) is called with context: once nothing of the graph needs it,
+ * at the latest when the graph goes; at once where the array cannot be made, or was copied because
+ * the address is no multiple of the element size. */
 MICA_API mica_array mica_array_from_data(mica_graph *g, mica_dtype dtype, int rank,
                                          const int64_t *dims, const void *data);
 MICA_API mica_array mica_array_view(mica_graph *g, mica_dtype dtype, int rank, const int64_t *dims,
@@ -140,7 +144,8 @@ MICA_API mica_array mica_array_view(mica_graph *g, mica_dtype dtype, int rank, c
                                     void *context);
 MICA_API mica_array mica_scalar(mica_graph *g, float value); /* f32, rank 0 */
 /* A quantised array [..., N, K] from its parts as MLX stores them (codes U32 or bytes, scales,
- * biases or NULL); all are viewed, not copied. */
+ * biases or NULL), each aligned to its elements; all are viewed, not copied, and must stay unchanged
+ * until the graph goes. */
 MICA_API mica_array mica_array_view_quantized(mica_graph *g, mica_quant quant, int rank,
                                               const int64_t *dims, const void *codes,
                                               const void *scales, const void *biases);

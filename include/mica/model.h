@@ -15,7 +15,7 @@ typedef struct mica_model_options {
     size_t struct_bytes;
     bool check_only;       /* check the files against the configuration; map nothing */
     bool read_into_memory; /* do not map the files (network file systems are never mapped) */
-    mica_progress_callback progress; /* stages "check", "weights" */
+    mica_progress_callback progress; /* bytes; stage "weights", or "check" with check_only */
     void *progress_context;
 } mica_model_options;
 
@@ -73,11 +73,11 @@ typedef struct mica_tensor_info {
 /* index < n_tensors; false past the end. */
 MICA_API bool mica_model_get_tensor(const mica_model *model, size_t index, mica_tensor_info *out);
 
-/* Memory that a load needs with `context` tokens for one sequence. */
+/* Memory that a model and an engine of default options need with `context` tokens. */
 typedef struct mica_memory_estimate {
     uint64_t weight_bytes;
     uint64_t kv_bytes;
-    uint64_t scratch_bytes; /* activations and kernel scratch, worst bucket */
+    uint64_t scratch_bytes; /* activations, kernel scratch, logits: the largest pass of a chunk */
     uint64_t total_bytes;
 } mica_memory_estimate;
 /* From config.json and the tensor headers alone: no weight is read.

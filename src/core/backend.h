@@ -68,6 +68,9 @@ typedef struct mica_backend {
                         mica_error *err);
     mica_status (*event_signal)(mica_device *device, mica_event **out, mica_error *err);
     mica_status (*event_wait)(mica_device *device, mica_event *event, mica_error *err);
+    /* Frees what is kept between runs (kernel scratch). No prepared plan exists. */
+    void (*trim)(mica_device *device);
+    /* Threads: any. */
     void (*stats)(const mica_device *device, mica_run_stats *out);
 } mica_backend;
 

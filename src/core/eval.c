@@ -17,7 +17,7 @@ static mica_array add_data(mica_graph *g, mica_dtype dtype, mica_quant quant,
 
 static bool check_data(mica_graph *g, mica_dtype dtype, int rank, const int64_t *dims,
                        const void *data, mica_shape *shape) {
-    if (g->error.status != MICA_STATUS_OK) return false;
+    if (!g || g->error.status != MICA_STATUS_OK) return false;
     if (!mica_shape_make(rank, dims, shape)) {
         mica_graph_fail(g, MICA_STATUS_INVALID, "an array of rank %d with bad or too large dims",
                         rank);
@@ -28,6 +28,15 @@ static bool check_data(mica_graph *g, mica_dtype dtype, int rank, const int64_t 
         return false;
     }
     return true;
+}
+
+/* Kernels load whole elements. */
+static bool is_aligned(const void *data, size_t bytes) { return (uintptr_t)data % bytes == 0; }
+
+/* Bytes of the element that a part of a quantised array is made of. */
+static size_t part_item_bytes(mica_quant quant, int part) {
+    if (part) return mica_dtype_bytes((mica_dtype)quant.scale_dtype);
+    return quant.mode == MICA_QUANT_AFFINE ? sizeof(uint32_t) : 1;
 }
 
 mica_array mica_array_from_data(mica_graph *g, mica_dtype dtype, int rank, const int64_t *dims,
@@ -62,6 +71,11 @@ mica_array mica_array_view(mica_graph *g, mica_dtype dtype, int rank, const int6
     uint64_t bytes = mica_part_bytes(dtype, (mica_quant){0}, &shape, 0);
     mica_storage storage[MICA_PARTS_MAX] = {{0}};
     mica_error err = {0};
+    if (!is_aligned(data, mica_dtype_bytes(dtype))) {
+        mica_array copy = mica_array_from_data(g, dtype, rank, dims, data);
+        if (release) release(context, data);
+        return copy;
+    }
     mica_status st = g->runtime->device->backend->buffer_import(
         g->runtime->device, data, bytes, release, context, &storage[0].buffer, &err);
     if (st != MICA_STATUS_OK) {
@@ -87,10 +101,16 @@ mica_array mica_array_view_quantized(mica_graph *g, mica_quant quant, int rank,
     for (int p = 0; p < mica_quant_parts(quant); p++) {
         uint64_t bytes = mica_part_bytes(MICA_DTYPE_BF16, quant, &shape, p);
         mica_error err = {0};
-        mica_status st = parts[p] ? device->backend->buffer_import(device, parts[p], bytes, NULL,
-                                                                   NULL, &storage[p].buffer, &err)
-                                  : mica_fail(&err, MICA_STATUS_INVALID,
-                                              "part %d of a quantised array is missing", p);
+        mica_status st = MICA_STATUS_OK;
+        if (!parts[p] && bytes)
+            st = mica_fail(&err, MICA_STATUS_INVALID, "part %d of a quantised array is missing", p);
+        else if (!is_aligned(parts[p], part_item_bytes(quant, p)))
+            st = mica_fail(&err, MICA_STATUS_INVALID,
+                           "part %d of a quantised array: its address is no multiple of %zu", p,
+                           part_item_bytes(quant, p));
+        else
+            st = device->backend->buffer_import(device, parts[p], bytes, NULL, NULL,
+                                                &storage[p].buffer, &err);
         if (st == MICA_STATUS_OK) continue;
         mica_graph_fail(g, st, "%s", err.message);
         for (int q = 0; q < p; q++) mica_buffer_release(&storage[q].buffer);
@@ -169,6 +189,8 @@ done:
 mica_status mica_eval(mica_graph *g, const mica_array *arrays, size_t n, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
     eval_job job = {.graph = g};
+    if (!g || (n && !arrays))
+        return mica_fail(err, MICA_STATUS_INVALID, "mica_eval: an argument is NULL");
     const mica_allocator *a = g->runtime->host.allocator;
     MICA_REQUIRE(n <= EVAL_ARRAYS_MAX, MICA_STATUS_LIMIT, "%zu arrays in one eval, at most %d", n,
                  EVAL_ARRAYS_MAX);
@@ -208,6 +230,8 @@ static void copy_strided(const mica_node *n, const uint8_t *from, uint8_t *to) {
 
 mica_status mica_array_read(mica_graph *g, mica_array a, void *out, size_t bytes,
                             mica_error *err) {
+    if (!g || (!out && bytes))
+        return mica_fail(err, MICA_STATUS_INVALID, "mica_array_read: an argument is NULL");
     mica_status st = mica_eval(g, &a, 1, err);
     if (st != MICA_STATUS_OK) return st;
     const mica_node *n = mica_graph_node(g, a.node);
@@ -219,6 +243,9 @@ mica_status mica_array_read(mica_graph *g, mica_array a, void *out, size_t bytes
         return mica_fail(err, MICA_STATUS_INVALID, "read of %zu bytes from an array of %llu", bytes,
                          (unsigned long long)want);
     mica_storage storage = root->storage[0];
+    if (!storage.buffer)
+        return mica_fail(err, MICA_STATUS_INVALID, "%s is a weight, it cannot be read as it lies",
+                         root->name ? root->name : "the array");
     void *host = NULL;
     mica_device *device = g->runtime->device;
     st = device->backend->buffer_map(device, storage.buffer, false, &host, err);

@@ -24,8 +24,16 @@ static mica_status reserve_arena(mica_runtime *rt, uint64_t bytes, mica_error *e
     if (st != MICA_STATUS_OK) return st;
     mica_buffer_release(&rt->arena);
     rt->arena = arena;
+    rt->arena_bytes = bytes;
     if (bytes > rt->arena_peak_bytes) rt->arena_peak_bytes = bytes;
     return MICA_STATUS_OK;
+}
+
+void mica_runtime_trim(mica_runtime *rt) {
+    if (rt->n_executables) return;
+    mica_buffer_release(&rt->arena);
+    rt->arena_bytes = 0;
+    if (rt->device) rt->device->backend->trim(rt->device);
 }
 
 /* The binding that holds the output's root. */
@@ -47,6 +55,9 @@ static mica_status fill_tables(mica_executable *e, mica_error *err) {
     for (size_t b = 0; b < plan->n_bindings; b++) {
         const mica_binding *binding = &plan->bindings[b];
         if (binding->kind != MICA_BIND_BUFFER) continue;
+        if (!binding->storage.buffer)
+            return mica_fail(err, MICA_STATUS_INVALID, "%s has no data",
+                             binding->name ? binding->name : "an array");
         if (!binding->storage.buffer) /* a plan of parsed IR text: weights without bytes */
             return mica_fail(err, MICA_STATUS_INVALID, "%s: the plan's weight holds no data",
                              binding->name ? binding->name : "a weight");
@@ -68,6 +79,7 @@ mica_status mica_executable_create(mica_runtime *rt, mica_plan *plan, mica_execu
     }
     e->runtime = rt;
     e->plan = plan;
+    rt->n_executables++;
     MICA_TRY(fill_tables(e, err));
     for (size_t s = 0; s < plan->n_segments; s++) {
         const mica_segment *segment = &plan->segments[s];
@@ -94,6 +106,7 @@ void mica_executable_destroy(mica_executable **executable) {
     mica_free(a, e->bound);
     mica_free(a, e->output_binding);
     mica_plan_destroy(&e->plan);
+    e->runtime->n_executables--;
     mica_free(a, e);
 }
 
@@ -101,8 +114,9 @@ const mica_plan *mica_executable_plan(const mica_executable *e) { return e->plan
 
 static mica_status bind(mica_executable *e, size_t b, mica_storage storage, mica_error *err) {
     const mica_binding *binding = &e->plan->bindings[b];
-    uint64_t room = storage.buffer->bytes - storage.offset;
-    if (storage.offset > storage.buffer->bytes || room < binding->bytes)
+    uint64_t all = storage.buffer->bytes;
+    uint64_t room = storage.offset < all ? all - storage.offset : 0;
+    if (room < binding->bytes)
         return mica_fail(err, MICA_STATUS_INVALID, "%s: %llu bytes bound, the plan wants %llu",
                          binding->name ? binding->name : "an output", (unsigned long long)room,
                          (unsigned long long)binding->bytes);

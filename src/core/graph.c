@@ -10,6 +10,7 @@
 #include "core/weights.h"
 
 #define GRAPH_NODES_AT_START 64
+#define HANDLES_FOR_EVER UINT32_MAX /* a node with so many handles is not counted down any more */
 
 /* ---- life ---- */
 
@@ -37,9 +38,9 @@ mica_status mica_graph_create(mica_runtime *runtime, mica_graph **out, mica_erro
 }
 
 void mica_graph_destroy(mica_graph **graph) {
-    mica_graph *g = *graph;
-    *graph = NULL;
+    mica_graph *g = graph ? *graph : NULL;
     if (!g) return;
+    *graph = NULL;
     for (uint32_t i = 0; i < mica_graph_count(g); i++)
         for (int p = 0; p < MICA_PARTS_MAX; p++)
             mica_buffer_release(&mica_graph_node(g, i)->storage[p].buffer);
@@ -49,11 +50,13 @@ void mica_graph_destroy(mica_graph **graph) {
 }
 
 mica_status mica_graph_check(const mica_graph *g, mica_error *err) {
+    if (!g) return mica_fail(err, MICA_STATUS_INVALID, "mica_graph_check: the graph is NULL");
     if (g->error.status != MICA_STATUS_OK && err) *err = g->error;
     return g->error.status;
 }
 
 mica_status mica_graph_fail(mica_graph *g, mica_status status, const char *format, ...) {
+    if (!g) return status;
     if (g->error.status != MICA_STATUS_OK) return g->error.status;
     char text[sizeof g->error.message];
     va_list args;
@@ -79,6 +82,7 @@ static void free_pending(mica_graph *g, mica_ref pending) {
         uint32_t generation = n->generation + 1;
         memset(n, 0, sizeof *n);
         n->generation = generation;
+        if (!generation) continue; /* all were used: an old handle must never fit a new node */
         n->view_of = g->free_head;
         g->free_head = ref;
     }
@@ -151,7 +155,7 @@ static bool check_inputs(mica_graph *g, const mica_op *op, const mica_ref *input
 
 mica_ref mica_graph_add(mica_graph *g, mica_op_id id, const mica_ref *inputs, int n_inputs,
                         const void *params, size_t param_bytes) {
-    if (g->error.status != MICA_STATUS_OK) return 0;
+    if (!g || g->error.status != MICA_STATUS_OK) return 0;
     const mica_op *op = id < MICA_OP_COUNT_ ? g->runtime->ops[id] : NULL;
     if (!op || n_inputs > MICA_INPUTS_MAX || param_bytes > MICA_PARAM_BYTES) {
         mica_graph_fail(g, MICA_STATUS_INTERNAL, "op %d cannot be added", (int)id);
@@ -235,7 +239,7 @@ mica_ref mica_node_root(const mica_graph *g, mica_ref ref) {
 /* ---- handles ---- */
 
 mica_ref mica_array_ref(mica_graph *g, mica_array a, bool is_optional) {
-    if (g->error.status != MICA_STATUS_OK) return 0;
+    if (!g || g->error.status != MICA_STATUS_OK) return 0;
     if (a.node == 0) {
         if (!is_optional) mica_graph_fail(g, MICA_STATUS_INVALID, "the null array was used");
         return 0;
@@ -249,9 +253,9 @@ mica_ref mica_array_ref(mica_graph *g, mica_array a, bool is_optional) {
 }
 
 mica_array mica_array_of(mica_graph *g, mica_ref ref) {
-    if (!ref || g->error.status != MICA_STATUS_OK) return (mica_array){0};
+    if (!ref || !g || g->error.status != MICA_STATUS_OK) return (mica_array){0};
     mica_node *n = mica_graph_node(g, ref);
-    n->n_handles++;
+    if (n->n_handles < HANDLES_FOR_EVER) n->n_handles++;
     return (mica_array){ref, n->generation};
 }
 
@@ -263,6 +267,10 @@ mica_array mica_array_add(mica_graph *g, int op, const mica_array *inputs, int n
                         MICA_INPUTS_MAX);
         return (mica_array){0};
     }
+    if (n_inputs > 0 && !inputs) {
+        mica_graph_fail(g, MICA_STATUS_INVALID, "a list of %d arrays is NULL", n_inputs);
+        return (mica_array){0};
+    }
     for (int i = 0; i < n_inputs; i++) refs[i] = mica_array_ref(g, inputs[i], true);
     return mica_array_of(g, mica_graph_add(g, (mica_op_id)op, refs, n_inputs, params, param_bytes));
 }
@@ -272,11 +280,13 @@ mica_array mica_array_retain(mica_graph *g, mica_array a) {
 }
 
 void mica_array_release(mica_graph *g, mica_array *a) {
+    if (!a) return;
     mica_array handle = *a;
     *a = (mica_array){0};
-    if (handle.node == 0 || handle.node >= mica_graph_count(g)) return;
+    if (!g || handle.node == 0 || handle.node >= mica_graph_count(g)) return;
     mica_node *n = mica_graph_node(g, handle.node);
     if (n->generation != handle.generation || n->n_handles == 0) return;
+    if (n->n_handles == HANDLES_FOR_EVER) return;
     n->n_handles--;
     mica_ref pending = 0;
     push_if_unused(g, handle.node, &pending);
@@ -284,7 +294,7 @@ void mica_array_release(mica_graph *g, mica_array *a) {
 }
 
 static const mica_node *peek(const mica_graph *g, mica_array a) {
-    if (a.node == 0 || a.node >= mica_graph_count(g)) return NULL;
+    if (!g || a.node == 0 || a.node >= mica_graph_count(g)) return NULL;
     const mica_node *n = mica_graph_node(g, a.node);
     return n->op != MICA_OP_NONE && n->generation == a.generation ? n : NULL;
 }
@@ -302,7 +312,7 @@ int mica_array_rank(const mica_graph *g, mica_array a) {
 int64_t mica_array_dim(const mica_graph *g, mica_array a, int axis) {
     const mica_node *n = peek(g, a);
     if (!n) return 0;
-    if (axis < 0) axis += n->shape.rank;
+    if (axis < 0 && axis >= -n->shape.rank) axis += n->shape.rank;
     return axis >= 0 && axis < n->shape.rank ? n->shape.dims[axis] : 0;
 }
 

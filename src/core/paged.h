@@ -59,8 +59,10 @@ typedef struct mica_kv_write_params {
     int32_t layer;
 } mica_kv_write_params;
 
-/* Stores the batch's K and V rows. A token is skipped where a later one of its sequence in the same
- * batch takes its slot (rings). The result stands for the pool as changed: it must be an output of
- * the plan or an input of what reads it, or it is dropped as dead. */
+/* Stores the batch's K and V rows; the next layer's attention and kv_write take the result as their
+ * pool, so that each layer's K and V die before the next layer begins. A token is skipped where a
+ * later one of its sequence in the same batch takes its slot (rings). The result stands for the
+ * pool as changed: it must be an output of the plan or an input of what reads it, or it is dropped
+ * as dead. */
 mica_ref mica_kv_write(mica_graph *g, const mica_kv_write_inputs *in,
                        const mica_kv_write_params *p);

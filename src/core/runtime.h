@@ -28,12 +28,18 @@ struct mica_runtime {
     mica_dump_callback dump_callback;
     void *dump_context;
     /* ---- */
-    uint64_t n_plans_built; /* counted by plan_build */
+    _Atomic uint64_t n_plans_built; /* counted by plan_build; atomics: statistics for any thread */
     _Atomic uint64_t weight_bytes;
     _Atomic uint64_t kv_bytes;
     mica_buffer *arena; /* activations of every plan; grows to the largest */
-    uint64_t arena_peak_bytes;
+    _Atomic uint64_t arena_bytes;
+    _Atomic uint64_t arena_peak_bytes;
+    _Atomic size_t n_executables; /* alive: the arena is theirs */
 };
+
+/* Frees the arena and what the device keeps between runs, unless an executable is alive: called
+ * when an engine goes, so that memory returns to what it was. */
+void mica_runtime_trim(mica_runtime *rt);
 
 /* A plan with its prepared segments and its table of bound addresses. Threads: one at a time. */
 typedef struct mica_executable mica_executable;

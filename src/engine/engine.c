@@ -1,6 +1,7 @@
 /* The engine: requests in, events out. engine_step is three lines: schedule, run, postprocess.
  * Scheduling is in scheduler.c, the forward pass in runner.c, the choice of tokens in sampler.c. */
 #include "engine/engine.h"
+#include <math.h>
 #include <string.h>
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -24,6 +25,10 @@ static mica_status read_options(const mica_model *model, const mica_engine_optio
                      (o->chunk_tokens & (o->chunk_tokens - 1)) == 0,
                  MICA_STATUS_INVALID, "chunks of %d tokens, wanted a power of two up to %d",
                  o->chunk_tokens, MICA_CHUNK_TOKENS_MAX);
+    MICA_REQUIRE(o->mode == MICA_FAST || o->mode == MICA_EXACT, MICA_STATUS_INVALID,
+                 "numeric mode %d, wanted fast or exact", (int)o->mode);
+    MICA_REQUIRE(model->is_counted, MICA_STATUS_INVALID,
+                 "the model was opened with check_only: it has no weights");
     MICA_REQUIRE(o->context >= 0, MICA_STATUS_INVALID, "a context of %lld tokens",
                  (long long)o->context);
     MICA_REQUIRE(o->context <= model->config->max_position_embeddings, MICA_STATUS_LIMIT,
@@ -43,16 +48,18 @@ static uint64_t kv_bytes_at(const mica_model *model, mica_numeric_mode mode, int
     return bytes * (uint64_t)n_sequences;
 }
 
-/* The largest context whose pages fit beside the weights, by bisection; at least one page. */
+/* The largest context whose pages fit beside what the runtime holds already (the weights, other
+ * models and engines), by bisection; at least one page. */
 static mica_status choose_context(mica_engine *e, const mica_engine_options *o, mica_error *err) {
-    uint64_t budget = e->model->runtime->memory_budget_bytes;
-    uint64_t weights = mica_weights_bytes(e->model->weights);
-    uint64_t room = budget > weights ? budget - weights : 0;
+    mica_runtime *rt = e->model->runtime;
+    uint64_t budget = rt->memory_budget_bytes;
+    uint64_t used = atomic_load(&rt->weight_bytes) + atomic_load(&rt->kv_bytes);
+    uint64_t room = budget > used ? budget - used : 0;
     int64_t high = o->context ? o->context : e->model->config->max_position_embeddings;
     e->context = high;
     if (!budget || kv_bytes_at(e->model, e->mode, high, e->n_sequences) <= room)
         return MICA_STATUS_OK;
-    uint64_t need = weights + kv_bytes_at(e->model, e->mode, o->context ? high : 1, e->n_sequences);
+    uint64_t need = used + kv_bytes_at(e->model, e->mode, o->context ? high : 1, e->n_sequences);
     if (o->context || need > budget)
         return mica_fail(err, MICA_STATUS_LIMIT,
                          "weights and KV pages for %lld tokens need %llu bytes, the budget is %llu",
@@ -137,11 +144,12 @@ done:
 }
 
 void mica_engine_destroy(mica_engine **engine) {
-    mica_engine *e = *engine;
-    *engine = NULL;
+    mica_engine *e = engine ? *engine : NULL;
     if (!e) return;
+    *engine = NULL;
     const mica_host *host = &e->model->runtime->host;
     if (e->runner.model) mica_runner_deinit(&e->runner);
+    mica_runtime_trim(e->model->runtime); /* its plans are gone */
     for (int32_t i = 0; e->sequences && i < e->n_sequences; i++)
         mica_sequence_deinit(&e->sequences[i], host);
     for (size_t g = 0; g < e->model->n_kv_groups; g++)
@@ -155,23 +163,45 @@ void mica_engine_destroy(mica_engine **engine) {
     mica_free(host->allocator, e);
 }
 
-int64_t mica_engine_context(const mica_engine *e) { return e->context; }
+int64_t mica_engine_context(const mica_engine *e) { return e ? e->context : 0; }
 
 uint64_t mica_engine_kv_bytes(const mica_engine *e) {
-    return kv_bytes_at(e->model, e->mode, e->context, e->n_sequences);
+    return e ? kv_bytes_at(e->model, e->mode, e->context, e->n_sequences) : 0;
 }
 
 /* ---- requests ---- */
+
+static bool is_amount(float value) { return isfinite(value) && value >= 0; }
+
+static mica_status check_sampling(const mica_sampling *s, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    MICA_REQUIRE(is_amount(s->temperature), MICA_STATUS_INVALID, "a temperature of %g",
+                 (double)s->temperature);
+    MICA_REQUIRE(s->top_k >= 0, MICA_STATUS_INVALID, "top_k is %d", s->top_k);
+    MICA_REQUIRE(is_amount(s->top_p) && s->top_p <= 1, MICA_STATUS_INVALID,
+                 "top_p is %g, wanted 0 to 1", (double)s->top_p);
+    MICA_REQUIRE(is_amount(s->min_p) && s->min_p <= 1, MICA_STATUS_INVALID,
+                 "min_p is %g, wanted 0 to 1", (double)s->min_p);
+    MICA_REQUIRE(is_amount(s->repeat_penalty), MICA_STATUS_INVALID, "a repeat penalty of %g",
+                 (double)s->repeat_penalty);
+    MICA_REQUIRE(isfinite(s->presence_penalty) && isfinite(s->frequency_penalty),
+                 MICA_STATUS_INVALID, "presence and frequency penalties of %g and %g",
+                 (double)s->presence_penalty, (double)s->frequency_penalty);
+done:
+    return st;
+}
 
 static mica_status check_request(const mica_engine *e, const mica_request *r, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
     int64_t vocab = e->model->config->vocab_size;
     MICA_REQUIRE(r->ids && r->n_ids > 0, MICA_STATUS_INVALID, "the prompt is empty");
-    MICA_REQUIRE((int64_t)r->n_ids < e->context, MICA_STATUS_CONTEXT_FULL,
+    MICA_REQUIRE(r->n_ids < (uint64_t)e->context, MICA_STATUS_CONTEXT_FULL,
                  "a prompt of %zu tokens needs a context of %zu, there are %lld", r->n_ids,
                  r->n_ids + 1, (long long)e->context);
     MICA_REQUIRE(r->n_stop_ids <= MICA_STOP_IDS_MAX, MICA_STATUS_LIMIT,
                  "%zu stop ids, at most %d", r->n_stop_ids, MICA_STOP_IDS_MAX);
+    MICA_REQUIRE(r->stop_ids || !r->n_stop_ids, MICA_STATUS_INVALID, "stop_ids is NULL");
+    MICA_TRY(check_sampling(&r->sampling, err));
     MICA_REQUIRE(r->vocab_limit >= 0 && r->max_tokens >= 0, MICA_STATUS_INVALID,
                  "vocab_limit and max_tokens are not negative");
     for (size_t i = 0; i < r->n_ids; i++)
@@ -200,6 +230,7 @@ static mica_status fill_slot(mica_engine *e, const mica_request *r, int32_t *ids
         slot->sequence = -1;
         slot->n_prompt = (int64_t)r->n_ids;
         slot->request.ids = ids;
+        slot->request.stop_ids = slot->stop_ids;
         if (r->n_stop_ids) memcpy(slot->stop_ids, r->stop_ids, r->n_stop_ids * sizeof *r->stop_ids);
         *ticket = slot->ticket;
         return MICA_STATUS_OK;
@@ -210,10 +241,11 @@ static mica_status fill_slot(mica_engine *e, const mica_request *r, int32_t *ids
 mica_status mica_engine_submit(mica_engine *e, const mica_request *request, mica_ticket *ticket,
                                mica_error *err) {
     mica_status st = MICA_STATUS_OK;
-    const mica_allocator *a = e->model->runtime->host.allocator;
     mica_request r = {0};
     int32_t *ids = NULL;
-    MICA_REQUIRE(request && ticket, MICA_STATUS_INVALID, "mica_engine_submit: an argument is NULL");
+    if (!e || !request || !ticket)
+        return mica_fail(err, MICA_STATUS_INVALID, "mica_engine_submit: an argument is NULL");
+    const mica_allocator *a = e->model->runtime->host.allocator;
     size_t bytes = request->struct_bytes;
     memcpy(&r, request, bytes && bytes < sizeof r ? bytes : sizeof r);
     MICA_TRY(check_request(e, &r, err));
@@ -230,6 +262,7 @@ done:
 }
 
 void mica_engine_cancel(mica_engine *e, mica_ticket ticket) {
+    if (!e) return;
     pthread_mutex_lock(&e->lock);
     mica_request_slot *slot = find_ticket(e, ticket);
     if (slot) slot->is_cancelled = true;
@@ -247,6 +280,7 @@ static void free_slot(mica_engine *e, mica_request_slot *slot) {
 }
 
 void mica_engine_forget(mica_engine *e, mica_ticket ticket) {
+    if (!e) return;
     pthread_mutex_lock(&e->lock);
     mica_request_slot *slot = find_ticket(e, ticket);
     if (slot && slot->state == MICA_REQUEST_KEPT) free_slot(e, slot);
@@ -254,6 +288,7 @@ void mica_engine_forget(mica_engine *e, mica_ticket ticket) {
 }
 
 bool mica_engine_is_busy(const mica_engine *e) {
+    if (!e) return false;
     pthread_mutex_t *lock = (pthread_mutex_t *)&e->lock; /* the state is const, the lock is not */
     pthread_mutex_lock(lock);
     bool is_busy = mica_scheduler_pick(e->slots, MICA_REQUESTS_MAX) >= 0;
@@ -263,8 +298,19 @@ bool mica_engine_is_busy(const mica_engine *e) {
 
 /* ---- admission ---- */
 
-/* A sequence for the request: that of continue_from, else a free one, else one that was only kept.
- * The caller holds the lock. */
+/* The kept request of the lowest ticket; NULL = none. */
+static mica_request_slot *find_oldest_kept(mica_engine *e) {
+    mica_request_slot *oldest = NULL;
+    for (int32_t i = 0; i < MICA_REQUESTS_MAX; i++) {
+        mica_request_slot *slot = &e->slots[i];
+        if (slot->state == MICA_REQUEST_KEPT && (!oldest || slot->ticket < oldest->ticket))
+            oldest = slot;
+    }
+    return oldest;
+}
+
+/* A sequence for the request: that of continue_from, else a free one, else the oldest that was only
+ * kept. The caller holds the lock. */
 static int32_t take_sequence(mica_engine *e, mica_request_slot *slot) {
     mica_request_slot *kept = find_ticket(e, slot->request.continue_from);
     int32_t free = -1;
@@ -276,10 +322,10 @@ static int32_t take_sequence(mica_engine *e, mica_request_slot *slot) {
     }
     for (int32_t i = 0; i < e->n_sequences && free < 0; i++)
         if (e->sequence_owner[i] < 0) free = i;
-    for (int32_t i = 0; i < MICA_REQUESTS_MAX && free < 0; i++) {
-        if (e->slots[i].state != MICA_REQUEST_KEPT) continue;
-        free = e->slots[i].sequence;
-        free_slot(e, &e->slots[i]);
+    mica_request_slot *oldest = free < 0 ? find_oldest_kept(e) : NULL;
+    if (oldest) {
+        free = oldest->sequence;
+        free_slot(e, oldest);
     }
     return free;
 }
@@ -293,6 +339,7 @@ static bool admit(mica_engine *e, mica_request_slot *slot) {
     slot->state = MICA_REQUEST_RUNNING;
     e->sequence_owner[index] = (int32_t)(slot - e->slots);
     mica_sequence *s = &e->sequences[index];
+    if (slot->request.on_prompt_logits) mica_sequence_clear(s, e->pools); /* every row is wanted */
     mica_sequence_set_prompt(s, e->pools, slot->ids, slot->n_prompt);
     slot->n_reused = s->n_cached;
     mica_free(e->model->runtime->host.allocator, slot->ids);
@@ -449,6 +496,7 @@ static void postprocess(mica_engine *e, const mica_schedule *work) {
 }
 
 mica_status mica_engine_step(mica_engine *e, mica_error *err) {
+    if (!e) return mica_fail(err, MICA_STATUS_INVALID, "mica_engine_step: the engine is NULL");
     mica_schedule work = schedule(e);
     if (work.slot < 0) return MICA_STATUS_OK;
     mica_error error = {0};
@@ -462,6 +510,5 @@ mica_status mica_engine_step(mica_engine *e, mica_error *err) {
     slot->request.keep = false;
     send_event(slot, -1, MICA_FINISH_ERROR, NULL, &error);
     end_request(e, slot);
-    (void)err;
     return MICA_STATUS_OK;
 }

@@ -8,8 +8,6 @@
 #define MICA_REQUESTS_MAX 64
 #define MICA_SEQUENCES_MAX 64
 #define MICA_CHUNK_TOKENS_MAX 2048
-#define MICA_CHUNK_TOKENS_DEFAULT 512
-#define MICA_PROMPT_LOGITS_ROWS 64 /* rows of a pass that returns the logits of every position */
 
 struct mica_engine {
     const mica_model *model;

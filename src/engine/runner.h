@@ -2,7 +2,9 @@
 #pragma once
 #include "engine/batch.h"
 
-#define MICA_PLANS_MAX 16 /* least recently used ones go */
+/* Least recently used ones go. All that an engine asks for fit: 12 token buckets with one row, and 6
+ * that have as many rows as tokens. */
+#define MICA_PLANS_MAX 20
 
 typedef struct mica_runner_plan {
     int32_t n_tokens; /* key: buckets */

@@ -49,6 +49,7 @@ static void apply_penalties(float *l, int32_t n, const mica_sampling *s, const i
         if (!counts[i]) continue;
         if (repeats) l[i] = l[i] > 0 ? l[i] / s->repeat_penalty : l[i] * s->repeat_penalty;
         l[i] = l[i] - s->presence_penalty - s->frequency_penalty * (float)counts[i];
+        if (isnan(l[i])) l[i] = -INFINITY;
     }
 }
 
@@ -151,6 +152,7 @@ static int32_t filter_and_draw(const float *l, int32_t *ids, int32_t n, const mi
     bool has_top_p = s->top_p > 0 && s->top_p < 1;
     bool has_top_k = s->top_k > 0 && s->top_k < n;
     bool has_min_p = s->min_p > 0;
+    float min_p = s->min_p < 1 ? s->min_p : 1; /* the largest always stays */
     if (!has_top_p && !has_top_k && !has_min_p) return draw_from(l, NULL, n, max, u);
     for (int32_t i = 0; i < n; i++) ids[i] = i;
     int32_t kept = n, sorted = 0;
@@ -165,7 +167,7 @@ static int32_t filter_and_draw(const float *l, int32_t *ids, int32_t n, const mi
     if (has_min_p) {
         int32_t n_min = 0;
         for (int32_t i = 0; i < kept; i++)
-            if (mica_exp(l[ids[i]] - max) >= s->min_p) swap_ids(ids, n_min++, i);
+            if (mica_exp(l[ids[i]] - max) >= min_p) swap_ids(ids, n_min++, i);
         kept = n_min;
         if (!sorted) sort_first(l, ids, kept, kept);
     }
@@ -176,12 +178,17 @@ int32_t mica_sample(const float *logits, int32_t n, const mica_sampling *samplin
                     const int32_t *history, size_t n_history, uint64_t position,
                     float *scratch_floats, int32_t *scratch_ids) {
     float *l = scratch_floats;
+    if (!logits || !sampling || !scratch_floats || !scratch_ids || (n_history && !history))
+        return -1;
     for (int32_t i = 0; i < n; i++) l[i] = isnan(logits[i]) ? -INFINITY : logits[i];
     if (has_penalties(sampling)) apply_penalties(l, n, sampling, history, n_history, scratch_ids);
     int32_t best = find_largest(l, n);
     if (best < 0 || !(sampling->temperature > 0)) return best;
     /* +inf leaves no distribution: the first largest is the answer. */
     if (isinf(l[best])) return best;
-    for (int32_t i = 0; i < n; i++) l[i] = l[i] / sampling->temperature;
-    return filter_and_draw(l, scratch_ids, n, sampling, l[best], draw_uniform(sampling->seed, position));
+    for (int32_t i = 0; i < n; i++)
+        if (!isinf(l[i])) l[i] = l[i] / sampling->temperature;
+    if (isinf(l[best])) return best; /* a temperature that is all but 0 */
+    return filter_and_draw(l, scratch_ids, n, sampling, l[best],
+                           draw_uniform(sampling->seed, position));
 }

@@ -20,4 +20,5 @@
 /* Four words of random bits. */
 void mica_philox(uint64_t key, uint64_t counter_low, uint64_t counter_high, uint32_t out[4]);
 
-/* mica_sample is in mica/engine.h; it returns -1 when every logit is -inf or NaN, or n < 1. */
+/* mica_sample is in mica/engine.h; it returns -1 when every logit is -inf or NaN, or n < 1. Where the
+ * largest l is infinite after step 3, it is taken without a draw. min_p above 1 counts as 1. */

@@ -117,6 +117,36 @@ static void hostile_rows(void **state) {
     assert_int_equal(mica_sample(inf, 3, &s, NULL, 0, 0, scratch, ids), 1);
 }
 
+/* Proves: parameters without a sense never break the draw: the result is an id with a finite logit. */
+static void hostile_parameters(void **state) {
+    (void)state;
+    static const float odd[] = {0, -1, 1, 1e-45f, 1e-38f, 3e38f, INFINITY, -INFINITY, NAN, 0.5f, 2};
+    float l[6] = {-3e38f, -1, 3, NAN, -INFINITY, 2}, scratch[6];
+    int32_t ids[6], history[] = {2, 5, -1, 77, 2, INT32_MAX, INT32_MIN};
+    uint64_t seed = test_seed();
+    for (int i = 0; i < 200000; i++) {
+        mica_sampling s = {.seed = test_random(&seed), .top_k = (int32_t)(test_random(&seed) % 9) - 1};
+        float *values[] = {&s.temperature,    &s.top_p,            &s.min_p,
+                           &s.repeat_penalty, &s.presence_penalty, &s.frequency_penalty};
+        for (int v = 0; v < 6; v++) *values[v] = odd[test_random(&seed) % 11];
+        if (i % 5 == 0) s.top_k = INT32_MAX;
+        size_t n_history = test_random(&seed) % 8;
+        int32_t id = mica_sample(l, 6, &s, history, n_history, (uint64_t)i, scratch, ids);
+        if (id < 0 || id > 5 || id == 3 || id == 4) fail_msg("draw %d: id %d", i, id);
+    }
+    mica_sampling s = {.temperature = 1e-45f};
+    assert_int_equal(mica_sample(l, 6, &s, NULL, 0, 0, scratch, ids), 2);
+    s = (mica_sampling){.temperature = 1, .min_p = 7};
+    for (uint64_t t = 0; t < 50; t++)
+        assert_int_equal(mica_sample(l, 6, &s, NULL, 0, t, scratch, ids), 2);
+    assert_int_equal(mica_sample(NULL, 6, &s, NULL, 0, 0, scratch, ids), -1);
+    assert_int_equal(mica_sample(l, 6, NULL, NULL, 0, 0, scratch, ids), -1);
+    assert_int_equal(mica_sample(l, 6, &s, NULL, 1, 0, scratch, ids), -1);
+    assert_int_equal(mica_sample(l, 6, &s, NULL, 0, 0, NULL, ids), -1);
+    assert_int_equal(mica_sample(l, 6, &s, NULL, 0, 0, scratch, NULL), -1);
+    assert_int_equal(mica_sample(l, INT32_MIN, &s, NULL, 0, 0, scratch, ids), -1);
+}
+
 /* Proves: frequencies of 20,000 draws follow the softmax (chi-squared, 4 degrees, p = 0.001). */
 static void draws_follow_the_softmax(void **state) {
     (void)state;
@@ -138,6 +168,7 @@ int main(void) {
         cmocka_unit_test(philox_known_answers),
         cmocka_unit_test(follows_the_definitions),
         cmocka_unit_test(hostile_rows),
+        cmocka_unit_test(hostile_parameters),
         cmocka_unit_test(draws_follow_the_softmax),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,7 +32,7 @@ void mica_sequence_clear(mica_sequence *s, mica_page_pool *pools) {
         mica_page_pool_give(&pools[g], s->pages[g], s->n_pages[g]);
         s->n_pages[g] = 0;
     }
-    s->n_ids = s->n_cached = 0;
+    s->n_ids = s->n_cached = s->n_written = 0;
 }
 
 bool mica_sequence_reserve(mica_sequence *s, mica_page_pool *pools, int64_t tokens) {
@@ -47,7 +47,7 @@ bool mica_sequence_reserve(mica_sequence *s, mica_page_pool *pools, int64_t toke
     return true;
 }
 
-/* Whether a ring that holds the tokens before `length` can go on at `position`. */
+/* Whether a ring that once held the tokens before `length` can go on at `position`. */
 static bool ring_holds(const mica_sequence *s, const mica_page_pool *pool, size_t g, int64_t length,
                        int64_t position) {
     if (!pool->group.window) return true;
@@ -59,9 +59,11 @@ static bool ring_holds(const mica_sequence *s, const mica_page_pool *pool, size_
 void mica_sequence_set_prompt(mica_sequence *s, const mica_page_pool *pools, const int32_t *ids,
                               int64_t n) {
     int64_t common = 0;
+    if (s->n_written < s->n_cached) s->n_written = s->n_cached;
     while (common < s->n_cached && common < n - 1 && s->ids[common] == ids[common]) common++;
     for (size_t g = 0; g < s->n_groups; g++)
-        if (!ring_holds(s, &pools[g], g, s->n_cached, common)) common = 0;
+        if (!ring_holds(s, &pools[g], g, s->n_written, common)) common = 0;
+    if (!common) s->n_written = 0;
     memcpy(s->ids, ids, (size_t)n * sizeof *ids);
     s->n_ids = n;
     s->n_cached = common;

@@ -7,6 +7,7 @@ typedef struct mica_sequence {
     int32_t *ids;       /* [context] tokens so far: prompt and generated */
     int64_t n_ids;
     int64_t n_cached;   /* leading tokens whose K and V are in the pages */
+    int64_t n_written;  /* the most tokens the pages ever held: what rings have overwritten */
     int64_t context;    /* capacity of ids */
     int32_t *pages[MICA_KV_GROUPS_MAX]; /* page tables [table_width] */
     int32_t n_pages[MICA_KV_GROUPS_MAX];

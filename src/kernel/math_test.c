@@ -2,7 +2,7 @@
  * forms run through the ops that are made of them, on each level. */
 #include "kernel/math.h"
 #include "mica/ops.h"
-#include "ops/common/op_case.h"
+#include "ops/common/op_test_case.h"
 
 /* |got - want| in units of the last place of want as f32 (of 2^-126 below it). */
 static double ulps(float got, double want) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "backend/cpu/cpu_features.h"
 #include "base/alloc.h"
+#include "base/checked.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
 
@@ -17,7 +18,7 @@ typedef struct cpu_device {
     uint32_t features;
     uint8_t *scratch; /* scratch_bytes for each worker */
     size_t scratch_bytes;
-    mica_run_stats stats;
+    _Atomic uint64_t n_runs, n_steps;
 } cpu_device;
 
 /* One place in the copied arguments that holds an address. */
@@ -165,7 +166,8 @@ static void buffer_destroy(mica_device *device, mica_buffer *buffer) {
 static mica_status copy(mica_device *device, mica_storage to, mica_storage from, uint64_t bytes,
                         mica_error *err) {
     (void)device;
-    if (to.offset + bytes > to.buffer->bytes || from.offset + bytes > from.buffer->bytes)
+    if (to.offset > to.buffer->bytes || bytes > to.buffer->bytes - to.offset ||
+        from.offset > from.buffer->bytes || bytes > from.buffer->bytes - from.offset)
         return mica_fail(err, MICA_STATUS_INVALID, "a copy of %llu bytes past a buffer's end",
                          (unsigned long long)bytes);
     memmove((uint8_t *)to.buffer->host + to.offset, (uint8_t *)from.buffer->host + from.offset,
@@ -234,12 +236,14 @@ static void fill_tables(mica_prepared *p) {
 }
 
 static mica_status reserve_scratch(cpu_device *d, size_t bytes, mica_error *err) {
-    bytes = (bytes + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1);
-    if (bytes <= d->scratch_bytes) return MICA_STATUS_OK;
     const mica_allocator *a = d->head.host->allocator;
-    size_t n = (size_t)mica_thread_pool_size(d->pool);
-    uint8_t *scratch = mica_alloc_aligned(a, bytes * n, CACHE_LINE);
-    if (!scratch) return mica_fail_memory(err, bytes * n, "kernel scratch");
+    size_t all = 0;
+    if (bytes <= d->scratch_bytes) return MICA_STATUS_OK;
+    if (!mica_align_size(bytes, CACHE_LINE, &bytes) ||
+        !mica_mul_size(bytes, (size_t)mica_thread_pool_size(d->pool), &all))
+        return mica_fail(err, MICA_STATUS_LIMIT, "kernel scratch of %zu bytes a worker", bytes);
+    uint8_t *scratch = mica_alloc_aligned(a, all, CACHE_LINE);
+    if (!scratch) return mica_fail_memory(err, all, "kernel scratch");
     mica_free(a, d->scratch);
     d->scratch = scratch;
     d->scratch_bytes = bytes;
@@ -302,8 +306,8 @@ static mica_status run(mica_device *device, mica_prepared *p, const mica_bound *
         atomic_store_explicit(&p->counters[s].next, 0, memory_order_relaxed);
     cpu_run context = {cast(device), p};
     mica_thread_pool_run(cast(device)->pool, run_worker, &context);
-    cast(device)->stats.n_runs++;
-    cast(device)->stats.n_steps += p->segment->n_steps;
+    cast(device)->n_runs++;
+    cast(device)->n_steps += p->segment->n_steps;
     return MICA_STATUS_OK;
 }
 
@@ -322,8 +326,16 @@ static mica_status event_wait(mica_device *device, mica_event *event, mica_error
     return MICA_STATUS_OK;
 }
 
+static void trim(mica_device *device) {
+    cpu_device *d = cast(device);
+    mica_free(device->host->allocator, d->scratch);
+    d->scratch = NULL;
+    d->scratch_bytes = 0;
+}
+
 static void stats(const mica_device *device, mica_run_stats *out) {
-    *out = ((const cpu_device *)device)->stats;
+    const cpu_device *d = (const cpu_device *)device;
+    *out = (mica_run_stats){.n_runs = d->n_runs, .n_steps = d->n_steps};
 }
 
 const mica_backend mica_backend_cpu = {
@@ -344,5 +356,6 @@ const mica_backend mica_backend_cpu = {
     .copy = copy,
     .event_signal = event_signal,
     .event_wait = event_wait,
+    .trim = trim,
     .stats = stats,
 };

@@ -8,7 +8,7 @@
 
 typedef struct null_device {
     mica_device head;
-    mica_run_stats stats;
+    _Atomic uint64_t n_runs, n_steps;
 } null_device;
 
 struct mica_prepared {
@@ -118,15 +118,16 @@ static mica_status run(mica_device *device, mica_prepared *p, const mica_bound *
     (void)bound;
     (void)err;
     null_device *d = (null_device *)device;
-    d->stats.n_runs++;
-    d->stats.n_steps += p->n_steps;
+    d->n_runs++;
+    d->n_steps += p->n_steps;
     return MICA_STATUS_OK;
 }
 
 static mica_status copy(mica_device *device, mica_storage to, mica_storage from, uint64_t bytes,
                         mica_error *err) {
     (void)device;
-    if (to.offset + bytes > to.buffer->bytes || from.offset + bytes > from.buffer->bytes)
+    if (to.offset > to.buffer->bytes || bytes > to.buffer->bytes - to.offset ||
+        from.offset > from.buffer->bytes || bytes > from.buffer->bytes - from.offset)
         return mica_fail(err, MICA_STATUS_INVALID, "a copy of %llu bytes past a buffer's end",
                          (unsigned long long)bytes);
     memmove((uint8_t *)to.buffer->host + to.offset, (uint8_t *)from.buffer->host + from.offset,
@@ -148,8 +149,11 @@ static mica_status event_wait(mica_device *device, mica_event *event, mica_error
     return MICA_STATUS_OK;
 }
 
+static void trim(mica_device *device) { (void)device; }
+
 static void stats(const mica_device *device, mica_run_stats *out) {
-    *out = ((const null_device *)device)->stats;
+    const null_device *d = (const null_device *)device;
+    *out = (mica_run_stats){.n_runs = d->n_runs, .n_steps = d->n_steps};
 }
 
 const mica_backend mica_backend_null = {
@@ -170,5 +174,6 @@ const mica_backend mica_backend_null = {
     .copy = copy,
     .event_signal = event_signal,
     .event_wait = event_wait,
+    .trim = trim,
     .stats = stats,
 };

@@ -49,10 +49,7 @@ static inline void mica_walk_measure(mica_walk *w) {
 
 static inline void mica_walk_begin(mica_walk *w, const mica_elementwise_args *e, int64_t begin,
                                    int64_t end) {
-    w->e = e;
-    w->at = begin;
-    w->end = end;
-    w->count = 0;
+    *w = (mica_walk){.e = e, .at = begin, .end = end};
     if (begin >= end) return;
     for (int axis = e->rank - 1; axis >= 0; axis--) {
         w->index[axis] = begin % e->dims[axis];
