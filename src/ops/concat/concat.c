@@ -85,8 +85,9 @@ const mica_op mica_op_concat = {
 mica_array mica_concat(mica_graph *g, const mica_array *arrays, int n, int axis) {
     mica_concat_params p = {.axis = axis};
     mica_array parts[MICA_INPUTS_MAX];
-    if (n < 1) {
-        mica_graph_fail(g, MICA_STATUS_INVALID, "concat: %d arrays, expected at least 1", n);
+    if (n < 1 || !arrays) {
+        mica_graph_fail(g, MICA_STATUS_INVALID, "concat: %d arrays, expected at least 1",
+                        arrays ? n : 0);
         return (mica_array){0};
     }
     if (n <= MICA_INPUTS_MAX) return mica_array_add(g, MICA_OP_concat, arrays, n, &p, sizeof p);

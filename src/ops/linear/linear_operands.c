@@ -69,6 +69,9 @@ mica_status mica_linear_check(const mica_graph *g, const mica_node *n, mica_erro
     if (!is_matrix_dtype(x))
         return mica_fail(err, MICA_STATUS_INVALID, "x of %s, expected f32, f16 or bf16",
                          mica_dtype_name((mica_dtype)x->dtype));
+    if (w->shape.rank < 2)
+        return mica_fail(err, MICA_STATUS_INVALID, "a weight of rank %d, expected a matrix",
+                         w->shape.rank);
     mica_status st = check_weight(x, w, err);
     if (st != MICA_STATUS_OK || !n->inputs[2]) return st;
     return check_bias(w, mica_rule_input(g, n, 2), err);

@@ -47,6 +47,10 @@ mica_array mica_permute(mica_graph *g, mica_array x, const int *order) {
     if (!ref) return (mica_array){0};
     int rank = mica_graph_node(g, ref)->shape.rank;
     bool is_identity = true;
+    if (rank && !order) {
+        mica_graph_fail(g, MICA_STATUS_INVALID, "permute: no order of axes");
+        return (mica_array){0};
+    }
     for (int i = 0; i < rank; i++) {
         int axis = order[i] < 0 ? order[i] + rank : order[i];
         p.order[i] = (int8_t)(axis >= 0 && axis < rank ? axis : -1); /* -1: infer says so */

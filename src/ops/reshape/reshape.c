@@ -133,6 +133,10 @@ mica_array mica_reshape(mica_graph *g, mica_array x, int rank, const int64_t *di
     mica_ref ref = mica_array_ref(g, x, false);
     if (!ref) return (mica_array){0};
     const mica_shape *from = &mica_graph_node(g, ref)->shape;
+    if (rank > 0 && !dims) {
+        mica_fail(&err, MICA_STATUS_INVALID, "no dims");
+        return mica_rule_failed(g, "reshape", &err);
+    }
     if (resolve(from, rank, dims, resolved, &err) != MICA_STATUS_OK)
         return mica_rule_failed(g, "reshape", &err);
     if (!mica_shape_make(rank, resolved, &to)) {
