@@ -61,15 +61,17 @@ check_examples() { # check_examples HELLO GENERATE
 }
 
 step "the examples by pkg-config, shared"
-for example in hello generate; do
+for example in hello block generate; do
     # shellcheck disable=SC2046,SC2086
     "$compiler" -std=c11 -Wall -Wextra -Werror $flags "$source_folder/examples/$example.c" \
         $(pkg --cflags --libs mica) -o "$example"
 done
 check_examples ./hello ./generate
+LD_LIBRARY_PATH=$libdir ./block >out
+expect_text out "0.2263  -3.0179"
 
 step "the examples by pkg-config, static"
-for example in hello generate; do
+for example in hello block generate; do
     # shellcheck disable=SC2046,SC2086
     "$compiler" -std=c11 $flags "$source_folder/examples/$example.c" $(pkg --cflags mica) \
         "$libdir/libmica.a" $(pkg --static --libs mica | sed 's/-lmica//g') -o "$example-static"
