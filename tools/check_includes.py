@@ -16,7 +16,7 @@ ALLOWED = {
     "src/ops": {"core", "base", "kernel"},
     "src/plan": {"core", "base"},
     "src/backend": {"core", "base"},
-    "src/format": {"core", "base"},
+    "src/format": {"core", "base", "kernel"},
     "src/text": {"base"},
     "src/model": {"core", "base", "format"},
     "src/engine": {"model", "core", "text", "base", "kernel", "format"},

@@ -6,29 +6,13 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/vec.h"
+#include "format/checkpoint_parts.h"
 
 enum {
     ALIGNMENT_MAX = 4096,  /* what a mapping has */
     COPY_ALIGNMENT = 64,   /* of tensors read into memory: a cache line */
     FOUND_BYTES_MAX = 320, /* of the list of what a folder holds instead */
-};
-
-typedef struct tensor_state {
-    bool is_taken;
-    uint8_t *copy; /* where the data were read to, if they are not mapped */
-} tensor_state;
-
-struct mica_checkpoint {
-    const mica_host *host;
-    mica_checkpoint_options options;
-    mica_safetensors **shards;
-    size_t n_shards;
-    mica_checkpoint_index index;     /* empty for a single file */
-    mica_checkpoint_tensor *tensors; /* sorted by name */
-    tensor_state *states;            /* of the same order */
-    size_t n_tensors;
-    uint64_t bytes;
-    bool is_folder;
+    REWRITE_BYTES_MAX = 1 << 30,
 };
 
 /* ---- opening ---- */
@@ -72,7 +56,7 @@ static mica_status open_indexed_shards(mica_checkpoint *c, const mica_model_fold
 
 /* ---- tensors of all shards ---- */
 
-static int compare_tensors(const void *a, const void *b) {
+int checkpoint_compare_tensors(const void *a, const void *b) {
     const mica_checkpoint_tensor *x = a, *y = b;
     int order = strcmp(x->name, y->name);
     if (order != 0) return order;
@@ -86,7 +70,7 @@ static mica_status make_tensor_tables(mica_checkpoint *c, mica_error *err) {
         return mica_fail(err, MICA_STATUS_LIMIT, "%zu tensors in all shards, expected at most %u",
                          count, MICA_CHECKPOINT_TENSORS_MAX);
     c->tensors = MICA_NEW_ARRAY(c->host->allocator, mica_checkpoint_tensor, count);
-    c->states = MICA_NEW_ARRAY(c->host->allocator, tensor_state, count);
+    c->states = MICA_NEW_ARRAY(c->host->allocator, checkpoint_state, count);
     if (!c->tensors || !c->states)
         return mica_fail_memory(err, count * sizeof *c->tensors, "a list of tensors");
     return MICA_STATUS_OK;
@@ -97,8 +81,8 @@ static mica_status add_tensors(mica_checkpoint *c, size_t shard, mica_error *err
     for (size_t i = 0; i < mica_safetensors_count(s); i++) {
         const mica_safetensors_tensor *t = mica_safetensors_at(s, i);
         c->tensors[c->n_tensors++] =
-            (mica_checkpoint_tensor){t->name,         t->name_bytes, t->dtype,         t->shape,
-                                     (uint32_t)shard, t->begin,      t->end - t->begin};
+            (mica_checkpoint_tensor){t->name,         t->name_bytes, t->dtype,          t->shape,
+                                     (uint32_t)shard, t->begin,      t->end - t->begin, NULL};
         if (!mica_add_u64(c->bytes, t->end - t->begin, &c->bytes))
             return mica_fail(err, MICA_STATUS_LIMIT, "the bytes of all shards overflow");
     }
@@ -109,7 +93,7 @@ static mica_status collect_tensors(mica_checkpoint *c, mica_error *err) {
     mica_status st = make_tensor_tables(c, err);
     for (size_t i = 0; st == MICA_STATUS_OK && i < c->n_shards; i++) st = add_tensors(c, i, err);
     if (st != MICA_STATUS_OK || c->n_tensors == 0) return st;
-    qsort(c->tensors, c->n_tensors, sizeof *c->tensors, compare_tensors);
+    qsort(c->tensors, c->n_tensors, sizeof *c->tensors, checkpoint_compare_tensors);
     return MICA_STATUS_OK;
 }
 
@@ -255,6 +239,7 @@ mica_status mica_checkpoint_open(const mica_host *host, const char *path,
     mica_checkpoint *c = MICA_NEW(host->allocator, mica_checkpoint);
     if (!c) return mica_fail_memory(err, sizeof *c, "a checkpoint");
     c->host = host;
+    mica_arena_init(&c->arena, host->allocator, REWRITE_BYTES_MAX);
     if (options) c->options = *options;
     MICA_TRY(open_path(c, path, err));
     *out = c;
@@ -271,6 +256,8 @@ void mica_checkpoint_close(mica_checkpoint **place) {
     for (size_t i = 0; i < c->n_tensors; i++) mica_free(c->host->allocator, c->states[i].copy);
     for (size_t i = 0; i < c->n_shards; i++) mica_safetensors_close(&c->shards[i]);
     mica_checkpoint_index_deinit(&c->index);
+    for (void **link = c->replaced; link; link = link[0]) mica_free(c->host->allocator, link[1]);
+    mica_arena_deinit(&c->arena);
     mica_free(c->host->allocator, c->shards);
     mica_free(c->host->allocator, c->tensors);
     mica_free(c->host->allocator, c->states);
@@ -352,7 +339,7 @@ mica_status mica_checkpoint_expect(mica_checkpoint *c, const char *name,
 
 static mica_status read_copy(mica_checkpoint *c, const mica_checkpoint_tensor *t,
                              const uint8_t **data, mica_error *err) {
-    tensor_state *state = &c->states[t - c->tensors];
+    checkpoint_state *state = &c->states[t - c->tensors];
     size_t alignment =
         c->options.alignment > COPY_ALIGNMENT ? c->options.alignment : (size_t)COPY_ALIGNMENT;
     size_t bytes;
@@ -378,6 +365,7 @@ mica_status mica_checkpoint_map_tensor(mica_checkpoint *c, const mica_checkpoint
         return mica_fail(err, MICA_STATUS_UNSUPPORTED, "%s: dtype %s cannot be loaded",
                          tensor->name, mica_safetensors_dtype_name(tensor->dtype));
     if (tensor->bytes == 0) return MICA_STATUS_OK; /* rule 14 */
+    if (tensor->recipe) return read_copy(c, tensor, data, err);
     mica_file *file = mica_checkpoint_shard_file(c, tensor->shard);
     uint64_t alignment = c->options.alignment
                              ? c->options.alignment
@@ -390,14 +378,29 @@ mica_status mica_checkpoint_map_tensor(mica_checkpoint *c, const mica_checkpoint
     return st;
 }
 
-mica_status mica_checkpoint_read_tensor(const mica_checkpoint *c,
-                                        const mica_checkpoint_tensor *tensor, uint64_t offset,
-                                        void *out, size_t bytes, mica_error *err) {
+/* A part of what a recipe makes. */
+static mica_status make_part(mica_checkpoint *c, const mica_checkpoint_tensor *tensor,
+                             uint64_t offset, void *out, size_t bytes, mica_error *err) {
+    size_t whole;
+    if (bytes == tensor->bytes) return checkpoint_make_tensor(c, tensor, out, err);
+    if (!mica_u64_to_size(tensor->bytes, &whole))
+        return mica_fail_memory(err, SIZE_MAX, tensor->name);
+    uint8_t *copy = mica_alloc_aligned(c->host->allocator, whole, COPY_ALIGNMENT);
+    if (!copy) return mica_fail_memory(err, whole, tensor->name);
+    mica_status st = checkpoint_make_tensor(c, tensor, copy, err);
+    if (st == MICA_STATUS_OK && bytes > 0) memcpy(out, copy + offset, bytes);
+    mica_free(c->host->allocator, copy);
+    return st;
+}
+
+mica_status mica_checkpoint_read_tensor(mica_checkpoint *c, const mica_checkpoint_tensor *tensor,
+                                        uint64_t offset, void *out, size_t bytes, mica_error *err) {
     uint64_t end;
     if (!mica_add_u64(offset, bytes, &end) || end > tensor->bytes)
         return mica_fail(err, MICA_STATUS_INVALID, "%s: %zu bytes at offset %llu, but it has %llu",
                          tensor->name, bytes, (unsigned long long)offset,
                          (unsigned long long)tensor->bytes);
+    if (tensor->recipe) return make_part(c, tensor, offset, out, bytes, err);
     return mica_file_read(mica_checkpoint_shard_file(c, tensor->shard), tensor->offset + offset,
                           out, bytes, err);
 }

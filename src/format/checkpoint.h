@@ -23,7 +23,9 @@ typedef struct mica_checkpoint_options {
 } mica_checkpoint_options;
 
 /* Borrowed until close.
- * shard   0..n_shards-1; offset: of the first byte in that shard */
+ * shard   0..n_shards-1; offset: of the first byte in that shard
+ * recipe  NULL: the file holds the bytes as they are. Else the tensor is made from others when it
+ *         is asked for (checkpoint_rewrite.h); shard is then that of its first source. */
 typedef struct mica_checkpoint_tensor {
     const char *name;
     uint32_t name_bytes;
@@ -32,6 +34,7 @@ typedef struct mica_checkpoint_tensor {
     uint32_t shard;
     uint64_t offset;
     uint64_t bytes;
+    const struct mica_checkpoint_recipe *recipe;
 } mica_checkpoint_tensor;
 
 /* Threads: expect, map and close one at a time; read and the other functions any. */
@@ -69,15 +72,16 @@ mica_status mica_checkpoint_expect(mica_checkpoint *c, const char *name,
                                    const mica_shape *shape, const mica_checkpoint_tensor **out,
                                    mica_error *err);
 /* The bytes of a tensor: tensor->bytes of them, aligned as the options say, read-only, until close.
- * NULL for a tensor without elements. The same pointer comes back on later calls.
+ * NULL for a tensor without elements. The same pointer comes back on later calls. What has a recipe
+ * is made at the first call, into memory of its own.
  * Errors: UNSUPPORTED for a type that mica cannot load (mica_safetensors_dtype_plain gives NONE),
  * IO, OUT_OF_MEMORY. */
 mica_status mica_checkpoint_map_tensor(mica_checkpoint *c, const mica_checkpoint_tensor *tensor,
                                        const uint8_t **data, mica_error *err);
-/* The same into memory of the caller, from any thread: bytes [offset, offset + bytes) of it. */
-mica_status mica_checkpoint_read_tensor(const mica_checkpoint *c,
-                                        const mica_checkpoint_tensor *tensor, uint64_t offset,
-                                        void *out, size_t bytes, mica_error *err);
+/* The same into memory of the caller: bytes [offset, offset + bytes) of it. From any thread, unless
+ * it has a recipe: then one at a time, and a part costs as much as the whole. Nothing is kept. */
+mica_status mica_checkpoint_read_tensor(mica_checkpoint *c, const mica_checkpoint_tensor *tensor,
+                                        uint64_t offset, void *out, size_t bytes, mica_error *err);
 
 /* expect and map in one. is_mapped: data are pages of the file, not memory of their own. */
 typedef struct mica_checkpoint_data {

@@ -1,0 +1,30 @@
+/* What the files of checkpoint.h share. */
+#pragma once
+#include "base/arena.h"
+#include "format/checkpoint.h"
+#include "format/checkpoint_rewrite.h"
+
+typedef struct checkpoint_state {
+    bool is_taken;
+    uint8_t *copy; /* where the data were read or made, if they are not mapped */
+} checkpoint_state;
+
+struct mica_checkpoint {
+    const mica_host *host;
+    mica_checkpoint_options options;
+    mica_safetensors **shards;
+    size_t n_shards;
+    mica_checkpoint_index index;     /* empty for a single file */
+    mica_checkpoint_tensor *tensors; /* sorted by name */
+    checkpoint_state *states;        /* of the same order */
+    size_t n_tensors;
+    uint64_t bytes;
+    bool is_folder;
+    mica_arena arena; /* what rewriting made */
+    void **replaced;  /* lists that it replaced: {the one before, tensors} */
+};
+
+int checkpoint_compare_tensors(const void *a, const void *b);
+/* Makes a tensor of a recipe. */
+mica_status checkpoint_make_tensor(mica_checkpoint *c, const mica_checkpoint_tensor *tensor,
+                                   uint8_t *out, mica_error *err);
