@@ -71,49 +71,39 @@ static inline void mica_lanes_store_f16(uint16_t *p, mica_lanes v) {
                         _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
 }
 
-/* ---- functions (constants: math.h) ---- */
+/* ---- what math_lanes.h builds on ---- */
 
+typedef __m512i mica_lanes_integers;
+
+static inline mica_lanes mica_lanes_fnma(mica_lanes a, mica_lanes b, mica_lanes c) { /* c - a b */
+    return _mm512_fnmadd_ps(a, b, c);
+}
+static inline mica_lanes mica_lanes_round(mica_lanes v) { /* half to even */
+    return _mm512_roundscale_ps(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+static inline mica_lanes mica_lanes_and(mica_lanes a, mica_lanes b) { return _mm512_and_ps(a, b); }
+static inline mica_lanes mica_lanes_or(mica_lanes a, mica_lanes b) { return _mm512_or_ps(a, b); }
+static inline mica_lanes mica_lanes_andnot(mica_lanes a, mica_lanes b) { /* ~a & b */
+    return _mm512_andnot_ps(a, b);
+}
+/* a < b ? yes : no */
+static inline mica_lanes mica_lanes_pick_less(mica_lanes a, mica_lanes b, mica_lanes yes,
+                                              mica_lanes no) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+}
+static inline mica_lanes_integers mica_lanes_to_integers(mica_lanes v) {
+    return _mm512_cvtps_epi32(v);
+}
+static inline mica_lanes_integers mica_lanes_integers_halve(mica_lanes_integers n) { /* down */
+    return _mm512_srai_epi32(n, 1);
+}
+static inline mica_lanes_integers mica_lanes_integers_sub(mica_lanes_integers a,
+                                                          mica_lanes_integers b) {
+    return _mm512_sub_epi32(a, b);
+}
 /* 2^n for lanes of n in [-126, 127]. */
-static inline mica_lanes mica_lanes_exp2_integer(__m512i n) {
+static inline mica_lanes mica_lanes_exp2_integer(mica_lanes_integers n) {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
 }
 
-static inline mica_lanes mica_lanes_exp(mica_lanes x) {
-    /* x second: NaN passes through both. */
-    x = mica_lanes_min(mica_lanes_set(MICA_EXP_MAX),
-                       mica_lanes_max(mica_lanes_set(MICA_EXP_MIN), x));
-    mica_lanes n = _mm512_roundscale_ps(mica_lanes_mul(x, mica_lanes_set(MICA_EXP_LOG2E)),
-                                        _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    mica_lanes r = _mm512_fnmadd_ps(n, mica_lanes_set(MICA_EXP_LN2_HIGH), x);
-    r = _mm512_fnmadd_ps(n, mica_lanes_set(MICA_EXP_LN2_LOW), r);
-    mica_lanes p = mica_lanes_fma(r, mica_lanes_set(MICA_EXP_P4), mica_lanes_set(MICA_EXP_P3));
-    p = mica_lanes_fma(r, p, mica_lanes_set(MICA_EXP_P2));
-    p = mica_lanes_fma(r, p, mica_lanes_set(MICA_EXP_P1));
-    p = mica_lanes_fma(r, p, mica_lanes_set(MICA_EXP_P0));
-    mica_lanes y = mica_lanes_add(mica_lanes_set(1.0f), mica_lanes_fma(mica_lanes_mul(r, r), p, r));
-    __m512i i = _mm512_cvtps_epi32(n), half = _mm512_srai_epi32(i, 1);
-    y = mica_lanes_mul(y, mica_lanes_exp2_integer(half));
-    return mica_lanes_mul(y, mica_lanes_exp2_integer(_mm512_sub_epi32(i, half)));
-}
-
-static inline mica_lanes mica_lanes_sigmoid(mica_lanes x) {
-    mica_lanes one = mica_lanes_set(1.0f);
-    return mica_lanes_div(
-        one, mica_lanes_add(one, mica_lanes_exp(mica_lanes_sub(_mm512_setzero_ps(), x))));
-}
-
-static inline mica_lanes mica_lanes_tanh(mica_lanes x) {
-    mica_lanes sign_bit = mica_lanes_set(-0.0f);
-    mica_lanes a = _mm512_andnot_ps(sign_bit, x), z = mica_lanes_mul(x, x);
-    mica_lanes q = mica_lanes_fma(z, mica_lanes_set(MICA_TANH_Q4), mica_lanes_set(MICA_TANH_Q3));
-    q = mica_lanes_fma(z, q, mica_lanes_set(MICA_TANH_Q2));
-    q = mica_lanes_fma(z, q, mica_lanes_set(MICA_TANH_Q1));
-    q = mica_lanes_fma(z, q, mica_lanes_set(MICA_TANH_Q0));
-    mica_lanes small = mica_lanes_fma(x, mica_lanes_mul(z, q), x);
-    mica_lanes one = mica_lanes_set(1.0f);
-    mica_lanes e = mica_lanes_add(mica_lanes_exp(mica_lanes_add(a, a)), one);
-    mica_lanes large = mica_lanes_sub(one, mica_lanes_div(mica_lanes_set(2.0f), e));
-    __mmask16 is_small = _mm512_cmp_ps_mask(a, mica_lanes_set(MICA_TANH_SMALL), _CMP_LT_OQ);
-    /* The sign also for -0, where the polynomial gives +0. */
-    return _mm512_or_ps(_mm512_mask_blend_ps(is_small, large, small), _mm512_and_ps(sign_bit, x));
-}
+#include "kernel/math_lanes.h"

@@ -8,8 +8,8 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "core/host_buffer.h"
 
-#define BUFFER_ALIGNMENT 64
 #define CACHE_LINE 64
 
 typedef struct cpu_device {
@@ -100,81 +100,6 @@ static void limits(const mica_device *device, mica_device_limits *out) {
     mica_cpu_features_format(d->features, out->feature_names, sizeof out->feature_names);
 }
 
-/* ---- buffers ---- */
-
-static mica_buffer *create_header(mica_device *device, mica_error *err) {
-    mica_buffer *b = MICA_NEW(device->host->allocator, mica_buffer);
-    if (!b) {
-        mica_fail_memory(err, sizeof *b, "a buffer");
-        return NULL;
-    }
-    atomic_store(&b->references, 1);
-    b->device = device;
-    return b;
-}
-
-static mica_status buffer_create(mica_device *device, uint64_t bytes, mica_buffer **out,
-                                 mica_error *err) {
-    if (bytes > SIZE_MAX / 2)
-        return mica_fail(err, MICA_STATUS_LIMIT, "a buffer of %llu bytes",
-                         (unsigned long long)bytes);
-    mica_buffer *b = create_header(device, err);
-    if (!b) return MICA_STATUS_OUT_OF_MEMORY;
-    b->host = mica_alloc_aligned(device->host->allocator, (size_t)bytes, BUFFER_ALIGNMENT);
-    if (!b->host) {
-        mica_free(device->host->allocator, b);
-        return mica_fail_memory(err, (size_t)bytes, "a buffer");
-    }
-    b->handle = (uint64_t)(uintptr_t)b->host;
-    b->bytes = bytes;
-    *out = b;
-    return MICA_STATUS_OK;
-}
-
-static mica_status buffer_import(mica_device *device, const void *host, uint64_t bytes,
-                                 void (*release)(void *, const void *), void *context,
-                                 mica_buffer **out, mica_error *err) {
-    mica_buffer *b = create_header(device, err);
-    if (!b) {
-        if (release) release(context, host);
-        return MICA_STATUS_OUT_OF_MEMORY;
-    }
-    b->host = (void *)(uintptr_t)host;
-    b->handle = (uint64_t)(uintptr_t)host;
-    b->bytes = bytes;
-    b->release_memory = release ? release : mica_buffer_keep;
-    b->release_context = context;
-    *out = b;
-    return MICA_STATUS_OK;
-}
-
-static mica_status buffer_map(mica_device *device, mica_buffer *buffer, bool will_write, void **out,
-                              mica_error *err) {
-    (void)device;
-    (void)will_write;
-    (void)err;
-    *out = buffer->host;
-    return MICA_STATUS_OK;
-}
-
-static void buffer_destroy(mica_device *device, mica_buffer *buffer) {
-    if (buffer->release_memory) buffer->release_memory(buffer->release_context, buffer->host);
-    else mica_free(device->host->allocator, buffer->host);
-    mica_free(device->host->allocator, buffer);
-}
-
-static mica_status copy(mica_device *device, mica_storage to, mica_storage from, uint64_t bytes,
-                        mica_error *err) {
-    (void)device;
-    if (to.offset > to.buffer->bytes || bytes > to.buffer->bytes - to.offset ||
-        from.offset > from.buffer->bytes || bytes > from.buffer->bytes - from.offset)
-        return mica_fail(err, MICA_STATUS_INVALID, "a copy of %llu bytes past a buffer's end",
-                         (unsigned long long)bytes);
-    memmove((uint8_t *)to.buffer->host + to.offset, (uint8_t *)from.buffer->host + from.offset,
-            (size_t)bytes);
-    return MICA_STATUS_OK;
-}
-
 static mica_status kernel_find(mica_device *device, const mica_kernel *kernel, uint64_t *handle,
                                mica_error *err) {
     if (!kernel->cpu || (kernel->needs & ~cast(device)->features))
@@ -222,7 +147,8 @@ static void fill_tables(mica_prepared *p) {
         if (step->args_bytes) memcpy(next, step->args, step->args_bytes);
         p->step_args[s] = next;
         next += (step->args_bytes + 15u) & ~15u;
-        for (uint32_t i = 0; i < step->n_operands; i++) p->patch_start[step->operands[i].binding + 2]++;
+        for (uint32_t i = 0; i < step->n_operands; i++)
+            p->patch_start[step->operands[i].binding + 2]++;
     }
     for (size_t b = 2; b < p->n_bindings + 2; b++) p->patch_start[b] += p->patch_start[b - 1];
     for (size_t s = 0; s < segment->n_steps; s++) {
@@ -311,21 +237,6 @@ static mica_status run(mica_device *device, mica_prepared *p, const mica_bound *
     return MICA_STATUS_OK;
 }
 
-/* Work is done when run returns, so an event is always signalled. */
-static mica_status event_signal(mica_device *device, mica_event **out, mica_error *err) {
-    (void)device;
-    (void)err;
-    *out = NULL;
-    return MICA_STATUS_OK;
-}
-
-static mica_status event_wait(mica_device *device, mica_event *event, mica_error *err) {
-    (void)device;
-    (void)event;
-    (void)err;
-    return MICA_STATUS_OK;
-}
-
 static void trim(mica_device *device) {
     cpu_device *d = cast(device);
     mica_free(device->host->allocator, d->scratch);
@@ -345,17 +256,17 @@ const mica_backend mica_backend_cpu = {
     .open = open_device,
     .close = close_device,
     .limits = limits,
-    .buffer_create = buffer_create,
-    .buffer_import = buffer_import,
-    .buffer_map = buffer_map,
-    .buffer_destroy = buffer_destroy,
+    .buffer_create = mica_host_buffer_create,
+    .buffer_import = mica_host_buffer_import,
+    .buffer_map = mica_host_buffer_map,
+    .buffer_destroy = mica_host_buffer_destroy,
     .kernel_find = kernel_find,
     .prepare = prepare,
     .prepared_destroy = prepared_destroy,
     .run = run,
-    .copy = copy,
-    .event_signal = event_signal,
-    .event_wait = event_wait,
+    .copy = mica_host_buffer_copy,
+    .event_signal = mica_host_event_signal,
+    .event_wait = mica_host_event_wait,
     .trim = trim,
     .stats = stats,
 };

@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/thread_pool.h"
+#include "core/host_buffer.h"
 
 typedef struct null_device {
     mica_device head;
@@ -41,54 +42,12 @@ static void limits(const mica_device *device, mica_device_limits *out) {
     snprintf(out->level, sizeof out->level, "scalar");
 }
 
-static mica_status wrap(mica_device *device, void *host, uint64_t bytes,
-                        void (*release)(void *, const void *), void *context, mica_buffer **out,
-                        mica_error *err) {
-    mica_buffer *b = MICA_NEW(device->host->allocator, mica_buffer);
-    if (!b) return mica_fail_memory(err, sizeof *b, "a buffer");
-    atomic_store(&b->references, 1);
-    b->device = device;
-    b->host = host;
-    b->handle = (uint64_t)(uintptr_t)host;
-    b->bytes = bytes;
-    b->release_memory = release;
-    b->release_context = context;
-    *out = b;
-    return MICA_STATUS_OK;
-}
-
+/* Zeroed: nothing is computed, but what is read stays defined. */
 static mica_status buffer_create(mica_device *device, uint64_t bytes, mica_buffer **out,
                                  mica_error *err) {
-    /* Zeroed: nothing is computed, but what is read stays defined. */
-    void *host = bytes <= SIZE_MAX ? mica_alloc_zero(device->host->allocator, (size_t)bytes) : NULL;
-    if (!host) return mica_fail_memory(err, (size_t)bytes, "a buffer");
-    mica_status st = wrap(device, host, bytes, NULL, NULL, out, err);
-    if (st != MICA_STATUS_OK) mica_free(device->host->allocator, host);
+    mica_status st = mica_host_buffer_create(device, bytes, out, err);
+    if (st == MICA_STATUS_OK) memset((*out)->host, 0, (size_t)bytes);
     return st;
-}
-
-static mica_status buffer_import(mica_device *device, const void *host, uint64_t bytes,
-                                 void (*release)(void *, const void *), void *context,
-                                 mica_buffer **out, mica_error *err) {
-    if (!release) release = mica_buffer_keep;
-    mica_status st = wrap(device, (void *)(uintptr_t)host, bytes, release, context, out, err);
-    if (st != MICA_STATUS_OK) release(context, host);
-    return st;
-}
-
-static mica_status buffer_map(mica_device *device, mica_buffer *buffer, bool will_write, void **out,
-                              mica_error *err) {
-    (void)device;
-    (void)will_write;
-    (void)err;
-    *out = buffer->host;
-    return MICA_STATUS_OK;
-}
-
-static void buffer_destroy(mica_device *device, mica_buffer *buffer) {
-    if (buffer->release_memory) buffer->release_memory(buffer->release_context, buffer->host);
-    else mica_free(device->host->allocator, buffer->host);
-    mica_free(device->host->allocator, buffer);
 }
 
 static mica_status kernel_find(mica_device *device, const mica_kernel *kernel, uint64_t *handle,
@@ -123,32 +82,6 @@ static mica_status run(mica_device *device, mica_prepared *p, const mica_bound *
     return MICA_STATUS_OK;
 }
 
-static mica_status copy(mica_device *device, mica_storage to, mica_storage from, uint64_t bytes,
-                        mica_error *err) {
-    (void)device;
-    if (to.offset > to.buffer->bytes || bytes > to.buffer->bytes - to.offset ||
-        from.offset > from.buffer->bytes || bytes > from.buffer->bytes - from.offset)
-        return mica_fail(err, MICA_STATUS_INVALID, "a copy of %llu bytes past a buffer's end",
-                         (unsigned long long)bytes);
-    memmove((uint8_t *)to.buffer->host + to.offset, (uint8_t *)from.buffer->host + from.offset,
-            (size_t)bytes);
-    return MICA_STATUS_OK;
-}
-
-static mica_status event_signal(mica_device *device, mica_event **out, mica_error *err) {
-    (void)device;
-    (void)err;
-    *out = NULL;
-    return MICA_STATUS_OK;
-}
-
-static mica_status event_wait(mica_device *device, mica_event *event, mica_error *err) {
-    (void)device;
-    (void)event;
-    (void)err;
-    return MICA_STATUS_OK;
-}
-
 static void trim(mica_device *device) { (void)device; }
 
 static void stats(const mica_device *device, mica_run_stats *out) {
@@ -164,16 +97,16 @@ const mica_backend mica_backend_null = {
     .close = close_device,
     .limits = limits,
     .buffer_create = buffer_create,
-    .buffer_import = buffer_import,
-    .buffer_map = buffer_map,
-    .buffer_destroy = buffer_destroy,
+    .buffer_import = mica_host_buffer_import,
+    .buffer_map = mica_host_buffer_map,
+    .buffer_destroy = mica_host_buffer_destroy,
     .kernel_find = kernel_find,
     .prepare = prepare,
     .prepared_destroy = prepared_destroy,
     .run = run,
-    .copy = copy,
-    .event_signal = event_signal,
-    .event_wait = event_wait,
+    .copy = mica_host_buffer_copy,
+    .event_signal = mica_host_event_signal,
+    .event_wait = mica_host_event_wait,
     .trim = trim,
     .stats = stats,
 };
