@@ -88,8 +88,17 @@ static void print_list(const mica_node *n, const uint8_t *at, mica_str *out) {
     mica_str_append_char(out, ']');
 }
 
+/* A count that points past the parameters is cut. */
+static void print_bytes(const mica_node *n, size_t offset, mica_str *out) {
+    size_t room = MICA_PARAM_BYTES - 1 - offset, count = n->params.bytes[offset];
+    mica_str_append_char(out, '[');
+    for (size_t i = 0; i < count && i < room; i++)
+        mica_str_append_format(out, i ? ", %d" : "%d", n->params.bytes[offset + 1 + i]);
+    mica_str_append_char(out, ']');
+}
+
 static size_t param_bytes(mica_param_type type) {
-    static const uint8_t bytes[] = {1, 4, 8, 4, 8, MICA_RANK_MAX};
+    static const uint8_t bytes[] = {1, 4, 8, 4, 8, MICA_RANK_MAX, 1};
     return bytes[type];
 }
 
@@ -118,6 +127,9 @@ static void print_param(const mica_node *n, const mica_param *p, mica_str *out) 
         break;
     case MICA_PARAM_I8_LIST:
         print_list(n, at, out);
+        break;
+    case MICA_PARAM_U8_LIST:
+        print_bytes(n, p->offset, out);
         break;
     }
 }

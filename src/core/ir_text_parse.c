@@ -358,9 +358,11 @@ static bool read_integer(mica_slice text, int64_t min, int64_t max, int64_t *out
     return mica_parse_i64(text, out) && *out >= min && *out <= max;
 }
 
-static bool read_list(mica_slice text, int8_t out[MICA_RANK_MAX]) {
+/* "1, -2, 3": at most max numbers in low..high. Returns how many, or -1. */
+static int read_numbers(mica_slice text, int64_t low, int64_t high, int max, uint8_t *out) {
     size_t at = 0;
-    for (int i = 0; at < text.bytes; i++) {
+    int count = 0;
+    for (; at < text.bytes; count++) {
         size_t begin, end;
         while (at < text.bytes && text.data[at] == ' ') at++;
         for (begin = at; at < text.bytes && text.data[at] != ','; at++) {
@@ -368,16 +370,23 @@ static bool read_list(mica_slice text, int8_t out[MICA_RANK_MAX]) {
         for (end = at; end > begin && text.data[end - 1] == ' '; end--) {
         }
         int64_t v;
-        if (i == MICA_RANK_MAX ||
-            !read_integer(mica_slice_of(text.data + begin, end - begin), INT8_MIN, INT8_MAX, &v))
-            return false;
-        out[i] = (int8_t)v;
-        if (at < text.bytes && ++at == text.bytes) return false; /* a comma at the end */
+        if (count == max ||
+            !read_integer(mica_slice_of(text.data + begin, end - begin), low, high, &v))
+            return -1;
+        out[count] = (uint8_t)v;
+        if (at < text.bytes && ++at == text.bytes) return -1; /* a comma at the end */
     }
-    return true;
+    return count;
 }
 
-static bool read_param(mica_param_type type, mica_slice text, uint8_t *at) {
+static bool read_bytes(mica_slice text, uint8_t *at, size_t room) {
+    int count = read_numbers(text, 0, UINT8_MAX, (int)room - 1, at + 1);
+    *at = count < 0 ? 0 : (uint8_t)count;
+    return count >= 0;
+}
+
+/* room: bytes from `at` to the end of the parameters. */
+static bool read_param(mica_param_type type, mica_slice text, uint8_t *at, size_t room) {
     int64_t i = 0;
     int32_t narrow;
     float f;
@@ -405,7 +414,9 @@ static bool read_param(mica_param_type type, mica_slice text, uint8_t *at) {
         memcpy(at, &d, sizeof d);
         return true;
     case MICA_PARAM_I8_LIST:
-        return read_list(text, (int8_t *)at);
+        return read_numbers(text, INT8_MIN, INT8_MAX, MICA_RANK_MAX, at) >= 0;
+    case MICA_PARAM_U8_LIST:
+        return read_bytes(text, at, room);
     }
     return false;
 }
@@ -414,8 +425,8 @@ static bool read_param(mica_param_type type, mica_slice text, uint8_t *at) {
 static bool read_element(mica_dtype dtype, mica_slice text, uint8_t out[8]) {
     int64_t i = 0;
     uint64_t u = 0;
-    if (dtype == MICA_DTYPE_F32) return read_param(MICA_PARAM_F32, text, out);
-    if (dtype == MICA_DTYPE_F64) return read_param(MICA_PARAM_F64, text, out);
+    if (dtype == MICA_DTYPE_F32) return read_param(MICA_PARAM_F32, text, out, 8);
+    if (dtype == MICA_DTYPE_F64) return read_param(MICA_PARAM_F64, text, out, 8);
     size_t bytes = mica_dtype_bytes(dtype);
     bool is_signed = dtype == MICA_DTYPE_I8 || dtype == MICA_DTYPE_I16 || dtype == MICA_DTYPE_I32 ||
                      dtype == MICA_DTYPE_I64;
@@ -518,7 +529,8 @@ static bool read_params(parser *p, const mica_op *op, mica_params *out) {
     for (size_t i = 0; i < op->n_params; i++) {
         const mica_param *param = &op->params[i];
         const attribute *a = find_attribute(&p->node, param->name);
-        if (a && !read_param(param->type, a->value, out->bytes + param->offset))
+        if (a && !read_param(param->type, a->value, out->bytes + param->offset,
+                             MICA_PARAM_BYTES - param->offset))
             return BAD(p, "%s of %s: a bad value", param->name, op->name);
     }
     return true;

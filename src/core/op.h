@@ -31,6 +31,7 @@ typedef enum mica_param_type {
     MICA_PARAM_F32,
     MICA_PARAM_F64,
     MICA_PARAM_I8_LIST, /* int8_t[MICA_RANK_MAX], printed up to the node's rank */
+    MICA_PARAM_U8_LIST, /* a uint8_t count, then so many uint8_t; the last of its struct */
 } mica_param_type;
 
 /* A field of the op's parameter struct, for IR text. */

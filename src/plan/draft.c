@@ -158,6 +158,53 @@ mica_status mica_draft_refresh_view(mica_draft *d, mica_ref ref, mica_error *err
     return MICA_STATUS_OK;
 }
 
+uint8_t *mica_draft_find_overwritten(mica_draft *d) {
+    uint32_t count = mica_graph_count(d->graph);
+    uint8_t *is_overwritten = mica_draft_scratch(d, count, 1);
+    for (mica_ref r = 1; r < count && is_overwritten; r++) {
+        const mica_node *n = mica_graph_node(d->graph, r);
+        if (mica_draft_is_effect(d, n)) is_overwritten[mica_node_root(d->graph, n->inputs[0])] = 1;
+    }
+    return is_overwritten;
+}
+
+/* ---- values known when the plan is built ---- */
+
+const uint8_t *mica_draft_find_element(const mica_node *n) {
+    if (n->op != MICA_OP_DATA || n->quant.mode || mica_shape_count(&n->shape) != 1) return NULL;
+    const mica_buffer *buffer = n->storage[0].buffer;
+    return buffer && buffer->host ? (const uint8_t *)buffer->host + n->storage[0].offset : NULL;
+}
+
+bool mica_draft_read_param(const mica_op *op, const mica_node *n, const char *name, int32_t *out) {
+    for (size_t i = 0; i < op->n_params; i++) {
+        const mica_param *p = &op->params[i];
+        if (strcmp(p->name, name) != 0 || p->type != MICA_PARAM_I32) continue;
+        memcpy(out, n->params.bytes + p->offset, sizeof *out);
+        return true;
+    }
+    return false;
+}
+
+bool mica_draft_read_scalar(const mica_graph *g, mica_ref ref, double *out) {
+    const mica_node *n = mica_graph_node(g, ref);
+    if (n->op == MICA_OP_cast) n = mica_graph_node(g, n->inputs[0]);
+    const uint8_t *element = mica_draft_find_element(n);
+    float f;
+    int32_t i;
+    if (element && n->dtype == MICA_DTYPE_F32) {
+        memcpy(&f, element, sizeof f);
+        *out = (double)f;
+        return true;
+    }
+    if (element && n->dtype == MICA_DTYPE_I32) {
+        memcpy(&i, element, sizeof i);
+        *out = i;
+        return true;
+    }
+    return false;
+}
+
 /* ---- kernels ---- */
 
 static bool does_fit(const mica_draft *d, const mica_kernel *k, mica_device_kind kind,

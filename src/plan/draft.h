@@ -42,6 +42,8 @@ mica_status mica_pass_check(mica_draft *d, mica_error *err);
 mica_status mica_pass_assign(mica_draft *d, mica_error *err);
 /* Merges equal nodes, removes what changes nothing, drops dead code. */
 mica_status mica_pass_simplify(mica_draft *d, mica_error *err);
+/* Replaces groups of nodes by one node that does the same in one step. */
+mica_status mica_pass_fuse(mica_draft *d, mica_error *err);
 /* Replaces what the device cannot run as it is: by copies, or by simpler ops. */
 mica_status mica_pass_lower(mica_draft *d, mica_error *err);
 /* An order in which values are not overwritten before their last reader, and few are alive. */
@@ -92,6 +94,17 @@ mica_status mica_draft_walk(mica_draft *d, const mica_graph *g, const mica_ref *
 bool mica_node_renumber(mica_node *n, const mica_ref *map);
 /* Runs the shape rule of a view again after its input was replaced. */
 mica_status mica_draft_refresh_view(mica_draft *d, mica_ref ref, mica_error *err);
+
+/* [ref] = 1 for the owners of storage that an effect overwrites; NULL without memory. */
+uint8_t *mica_draft_find_overwritten(mica_draft *d);
+
+/* The i32 parameter of that name; false when the op has none. */
+bool mica_draft_read_param(const mica_op *op, const mica_node *n, const char *name, int32_t *out);
+/* The bytes of a one-element DATA node in host memory, whose value is known; else NULL. */
+const uint8_t *mica_draft_find_element(const mica_node *n);
+/* The value of a one-element f32 or i32 array in host memory, or of a cast of one before it is
+ * rounded (0 and 1 stay what they are). */
+bool mica_draft_read_scalar(const mica_graph *g, mica_ref ref, double *out);
 
 /* The kernel that the device runs for the node, or NULL. */
 const mica_kernel *mica_draft_find_kernel(const mica_draft *d, const mica_node *n);

@@ -17,7 +17,7 @@ static const struct {
     {"assign", mica_pass_assign, false},
     /* shard stands here once a plan has several devices. */
     {"simplify", mica_pass_simplify, true},
-    /* fuse stands here: its list of patterns is empty so far. */
+    {"fuse", mica_pass_fuse, true},
     {"lower", mica_pass_lower, false},
     {"order", mica_pass_order, false},
     {"place", mica_pass_place, false},

@@ -38,15 +38,8 @@ static uint64_t hash_view(uint64_t hash, const mica_node *n) {
     return mix_bytes(hash, n->strides, (size_t)n->shape.rank * sizeof *n->strides);
 }
 
-/* The bytes of a one-element array in host memory, which are compared by value; else NULL. */
-static const uint8_t *find_element(const mica_node *n) {
-    if (n->op != MICA_OP_DATA || n->quant.mode || mica_shape_count(&n->shape) != 1) return NULL;
-    const mica_buffer *buffer = n->storage[0].buffer;
-    return buffer && buffer->host ? (const uint8_t *)buffer->host + n->storage[0].offset : NULL;
-}
-
 static uint64_t hash_leaf(uint64_t hash, const mica_node *n) {
-    const uint8_t *element = find_element(n);
+    const uint8_t *element = mica_draft_find_element(n);
     if (element) return mix_bytes(hash, element, mica_dtype_bytes((mica_dtype)n->dtype));
     hash = mix(hash, (uintptr_t)n->weight);
     return mix(mix(hash, (uintptr_t)n->storage[0].buffer), n->storage[0].offset);
@@ -71,7 +64,7 @@ static bool is_same_type(const mica_node *a, const mica_node *b) {
 static bool is_same_leaf(const mica_node *a, const mica_node *b) {
     if (a->op == MICA_OP_INPUT) return strcmp(a->name, b->name) == 0;
     if (a->op == MICA_OP_WEIGHT) return a->weight == b->weight;
-    const uint8_t *x = find_element(a), *y = find_element(b);
+    const uint8_t *x = mica_draft_find_element(a), *y = mica_draft_find_element(b);
     if (x && y) return memcmp(x, y, mica_dtype_bytes((mica_dtype)a->dtype)) == 0;
     for (int p = 0; p < MICA_PARTS_MAX; p++)
         if (a->storage[p].buffer != b->storage[p].buffer ||
@@ -105,36 +98,6 @@ static mica_ref find_equal(simplifier *s, mica_ref ref) {
 
 /* ---- nodes that change nothing ---- */
 
-static bool read_param(const mica_op *op, const mica_node *n, const char *name, int32_t *out) {
-    for (size_t i = 0; i < op->n_params; i++) {
-        const mica_param *p = &op->params[i];
-        if (strcmp(p->name, name) != 0 || p->type != MICA_PARAM_I32) continue;
-        memcpy(out, n->params.bytes + p->offset, sizeof *out);
-        return true;
-    }
-    return false;
-}
-
-/* The value of a one-element f32 or i32 array in host memory; a cast keeps 0 and 1. */
-static bool read_scalar(const mica_graph *g, mica_ref ref, double *out) {
-    const mica_node *n = mica_graph_node(g, ref);
-    if (n->op == MICA_OP_cast) n = mica_graph_node(g, n->inputs[0]);
-    const uint8_t *element = find_element(n);
-    float f;
-    int32_t i;
-    if (element && n->dtype == MICA_DTYPE_F32) {
-        memcpy(&f, element, sizeof f);
-        *out = (double)f;
-        return true;
-    }
-    if (element && n->dtype == MICA_DTYPE_I32) {
-        memcpy(&i, element, sizeof i);
-        *out = i;
-        return true;
-    }
-    return false;
-}
-
 /* Whether `x kind value` is x, bit for bit. */
 static bool is_neutral(int32_t kind, double value, bool is_zero_negative, bool is_float) {
     switch (kind) {
@@ -159,13 +122,13 @@ static bool can_replace(const mica_graph *g, const mica_node *n, mica_ref by) {
 static mica_ref simplify_binary(const simplifier *s, const mica_op *op, const mica_node *n) {
     const mica_graph *g = s->draft->graph;
     int32_t kind;
-    if (!read_param(op, n, "kind", &kind)) return 0;
+    if (!mica_draft_read_param(op, n, "kind", &kind)) return 0;
     bool is_float = mica_dtype_is_float((mica_dtype)n->dtype);
     for (int side = 1; side >= 0; side--) {
         bool commutes = kind == MICA_BINARY_MUL || kind == MICA_BINARY_ADD;
         double value;
         if (side == 0 && !commutes) break;
-        if (!read_scalar(g, n->inputs[side], &value)) continue;
+        if (!mica_draft_read_scalar(g, n->inputs[side], &value)) continue;
         bool is_zero_negative = value == 0.0 && 1.0 / value < 0.0;
         if (is_neutral(kind, value, is_zero_negative, is_float)) return n->inputs[1 - side];
     }
@@ -210,15 +173,10 @@ static mica_status open_simplifier(mica_draft *d, simplifier *s, mica_error *err
     while (slots < count * 2) slots *= 2;
     *s = (simplifier){.draft = d, .mask = slots - 1};
     s->map = mica_draft_scratch(d, count, sizeof *s->map);
-    s->is_overwritten = mica_draft_scratch(d, count, 1);
+    s->is_overwritten = mica_draft_find_overwritten(d);
     s->slots = mica_draft_scratch(d, slots, sizeof *s->slots);
     if (!s->map || !s->is_overwritten || !s->slots)
         return mica_draft_fail_memory(d, "the table of equal nodes", err);
-    for (mica_ref r = 1; r < count; r++) {
-        const mica_node *n = mica_graph_node(d->graph, r);
-        if (mica_draft_is_effect(d, n))
-            s->is_overwritten[mica_node_root(d->graph, n->inputs[0])] = 1;
-    }
     return MICA_STATUS_OK;
 }
 

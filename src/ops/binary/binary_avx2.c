@@ -19,7 +19,7 @@ static mica_lanes spread_nan(mica_lanes v, mica_lanes x, mica_lanes y) {
     return _mm256_blendv_ps(v, mica_lanes_add(x, y), _mm256_cmp_ps(x, y, _CMP_UNORD_Q));
 }
 
-static void apply_block(int kind, const float *a, const float *b, float *out, int64_t count) {
+void mica_binary_block_avx2(int kind, const float *a, const float *b, float *out, int64_t count) {
     switch ((mica_binary_kind)kind) {
     case MICA_BINARY_ADD:
         EACH(mica_lanes_add(x, y));
@@ -86,7 +86,7 @@ void mica_binary_avx2(const void *args, const mica_cpu_worker *worker) {
                 continue;
             }
             float *out = mica_block_target(result, e->dtype_out, e->out, at);
-            apply_block(p->kind, in[0], in[1], out, count);
+            mica_binary_block_avx2(p->kind, in[0], in[1], out, count);
             mica_block_store(out, e->dtype_out, e->out, at, count);
         }
     }

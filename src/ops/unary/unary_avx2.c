@@ -31,7 +31,7 @@ static mica_lanes gelu_tanh(mica_lanes x) {
     return mica_lanes_mul(x, mica_lanes_sigmoid(u));
 }
 
-static void apply_block(int kind, const float *in, float *out, int64_t count) {
+void mica_unary_block_avx2(int kind, const float *in, float *out, int64_t count) {
     mica_lanes one = mica_lanes_set(1.0f), zero = mica_lanes_set(0.0f),
                sign = mica_lanes_set(-0.0f);
     switch ((mica_unary_kind)kind) {
@@ -98,7 +98,7 @@ void mica_unary_avx2(const void *args, const mica_cpu_worker *worker) {
             const float *in = mica_block_load(loaded, e->dtype_in[0], e->in[0],
                                               w.offset[0] + i * stride, stride, count);
             float *out = mica_block_target(result, e->dtype_out, e->out, w.at + i);
-            apply_block(a->kind, in, out, count);
+            mica_unary_block_avx2(a->kind, in, out, count);
             mica_block_store(out, e->dtype_out, e->out, w.at + i, count);
         }
     }
