@@ -7,6 +7,8 @@
                                                outputs are kept as hashes
     template_cases.py demo DEMO_FOLDER OUT.json
                                                the demo model's own template
+    template_cases.py own FOLDER SEED OUT.json the templates of FOLDER (tests/data/template) with
+                                               conversations of tools/template_grid.py
     template_cases.py random N SEED OUT.json   random expressions, for comparing by hand
 
 Needs Python 3 with jinja2 (tested: 3.1.6). The environment is set up as transformers does it:
@@ -14,7 +16,7 @@ immutable sandbox, trim_blocks, lstrip_blocks, loop controls, tojson without HTM
 raise_exception, strftime_now and the generation tag. Neither build nor tests need this script.
 
 Output: {"inputs": [JSON texts], "cases": [...]}; a case is {"name", "template", "input" (number),
-"expected"}, or has "error": true in place of "expected". Model cases have "file" for "template", and
+"expected"}, or has "error": true in place of "expected", with the "message" that the template raised. Model cases have "file" for "template", and
 the real ones "fnv" (64-bit hash) for the text.
 The clock stands at 2025-08-05 12:34:56 local time.
 """
@@ -45,8 +47,8 @@ class Generation(Extension):
         return caller()
 
 
-def environment():
-    env = ImmutableSandboxedEnvironment(
+def environment(base=ImmutableSandboxedEnvironment):
+    env = base(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
 
     def raise_exception(message):
@@ -66,7 +68,15 @@ def environment():
 ENV = environment()
 
 
-def normalize(variables, iterates):
+def part_text(part):
+    if isinstance(part, str):
+        return part
+    if part.get("type") not in ("text", "input_text", "output_text"):
+        raise ValueError("no text part")
+    return part["text"]
+
+
+def normalize(variables, iterates, takes_objects=True):
     """What the engine does to messages before rendering (src/text/chat_messages.h)."""
     variables = copy.deepcopy(variables)
     for message in variables.get("messages") or []:
@@ -74,8 +84,8 @@ def normalize(variables, iterates):
             continue
         content = message.get("content")
         if isinstance(content, list) and not iterates:
-            message["content"] = "\n".join(p if isinstance(p, str) else p["text"] for p in content)
-        for call in message.get("tool_calls") or []:
+            message["content"] = "\n".join(part_text(p) for p in content)
+        for call in (message.get("tool_calls") or []) if takes_objects else []:
             function = call.get("function") or call
             if isinstance(function.get("arguments"), str):
                 try:
@@ -93,10 +103,14 @@ def normalize(variables, iterates):
     return variables
 
 
+def takes_objects(source):
+    return "tojson" in source or "items" in source
+
+
 def render(source, variables, defaults=None, iterates=False):
     everything = {"tools": None, "documents": None, "add_generation_prompt": False}
     everything.update(defaults or {})
-    everything.update(normalize(variables, iterates))
+    everything.update(normalize(variables, iterates, takes_objects(source)))
     return ENV.from_string(source).render(**everything)
 
 
@@ -196,6 +210,9 @@ u|capitalize|"\u00df"|capitalize|"\u01c6x"|title|"\u01c6x".title()|"\u0130"|leng
 big // 7|big % 1000|2 ** 62|2 ** 0.5|0 ** 0|10 ** 2|10 ** -2|1 - 2|5 % 3.5|-5 // 2.0|0.0 == -0.0|-0.0|7 // -2|7.0 // -2|1e308 * 10
 "%s" % undefined_x|"%s" % none|"%s %s" % "a"|"%d" % true|"%d%%" % 50|"%s" % (1,)|"%s" % [1, 2]|"%x" % -255|"%o" % 8|"%X" % 255|"%#x" % 255|"%5.1f" % 2.25|"%s" % 1.0|"%5s|" % "\u00e9"|"%(x)s" % {"x": 1}|"%(x)s" % {"y": 1}
 "a".join(["1", "2"])|"-".join(d)|"-".join(d.values())|u[3:]|u[:3]|u[-3:]|u[0:0]|u[99:]|u[::2]|u[::-2]|u[5:0:-2]|l[::2]|l[-2:]|l[:10]|l[1:1]|(1, 2, 3)[::-1]|(1, 2, 3)[0]|[1, 2, 3][-9]|[1, 2, 3][-9:2]
+("<a>"|safe) + "<b>"|"<b>" + ("<a>"|safe)|("<a>"|safe) ~ "<b>"|("<a>"|e) + "<b>"|("<a>"|e)|e|("<a>"|safe)|upper + "<b>"|("<a>"|safe)[1:] + "<b>"|("<a>"|safe)|replace("a", "<b>")|("<a>"|safe).replace("a", "<b>") + "&"|["<a>"|safe]|("<a>"|safe) * 2 + "<"|("%s"|safe)|format("<b>") + "<"|("%s%d"|safe) % ("<b>", 5)|("{}"|safe).format("<b>") + "<"|(","|safe).join(["<a>", "b"]) + "<"|["<a>", "b"]|join(","|safe) + "<"|("<a>"|safe)|string + "<"|(" <a> "|safe)|trim + "<"|("<a> b"|safe).split()[0] + "<"|(5|safe) + "<"|("<a>"|safe)|default("x") + "<"|("<a>"|safe)|first + "<"|("<a>"|safe)|list|("a"|safe)|title + "<"|("a"|safe).title() + "<"|("a"|safe)|capitalize + "<"|("a\nb"|safe)|indent + "<"|("a"|safe)|center(3) + "<"|("ab"|safe)|reverse + "<"|("a"|safe) is escaped|"a" is escaped|("a"|e) is escaped|("a<"|safe)|tojson|("a"|safe) + 1|("a"|safe) + undefined_x|(["<a>"|safe, "<b>"]|join) + "<"|("a"|safe) == "a"|("a<"|safe) in "a<b"|{"a<"|safe: 1}["a<"]|("<a>"|safe)|string|e|"<"|e ~ "<"|("x"|safe)|length
+"\u0130x"|lower|"\u0130"|upper|"\ufb01x \u00df\u1f80"|upper|"\ufb01x"|title|"\ufb01x \u01c6x \u00dfx".title()|"\u0149"|capitalize|"\u1fe4"|upper
+"%c" % 60|"%c%c"|format(233, "x")|"%c" % "ab"|"%c" % -1|"%3c|" % "x"|"%c" % 1.5|"%s" % ("<"|safe) + "<"|"%5.1f|%-8s|%%" % (1.25, "ab")|"{:>5}{:^5}|".format("a"|safe, "b")
 """.strip("\n").split("\n")
 
 STATEMENTS = [
@@ -414,6 +431,30 @@ def model_cases(folder, keep_text):
     return cases
 
 
+def own_cases(folder, seed):
+    import template_grid  # it imports this file
+
+    print(f"seed {seed}", file=sys.stderr)
+    makers = [template_grid.Maker(random.Random(f"{seed} {i}")) for i in range(75)]
+    inputs = [m.variables(needs_tokens=True) for m in makers]
+    inputs = [v for v in inputs if len(json.dumps(v, ensure_ascii=False)) < 4000][:60]
+    cases = []
+    for file, source, defaults in model_sources(folder):
+        template = template_grid.Template(source, defaults)
+        for i, variables in enumerate(inputs):
+            text, raised = template.render(variables)
+            case = {"name": f"own {i}", "file": file,
+                    "variables": json.dumps(variables, ensure_ascii=False)}
+            if text is not None:
+                case["fnv"] = fnv(text)
+            else:
+                case["error"] = True
+                if raised and raised.isprintable():
+                    case["message"] = raised
+            cases.append(case)
+    return cases
+
+
 def random_expression(rng, depth):
     atoms = ["n", "z", "f", "s", "u", "e", "sp", "l", "w", "d", "ll", "t", "nil", "undefined_x", "people", "mixed", "nested",
              "1", "0", "-3", "2.5", "'a'", "'b c'", "true", "none", "[]", "{}", "[1, 2]", "(1, 'x')", "'<|end|>'"]
@@ -463,6 +504,8 @@ def main():
         cases = model_cases(sys.argv[2], False)
     elif kind == "demo":
         cases = model_cases(sys.argv[2], True)
+    elif kind == "own":
+        cases = own_cases(sys.argv[2], int(sys.argv[3]))
     else:
         cases = random_cases(int(sys.argv[2]), int(sys.argv[3]))
     inputs = {}
@@ -475,4 +518,5 @@ def main():
     print(f"{len(cases)} cases, {n_errors} of them errors", file=sys.stderr)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ typedef struct mica_runtime mica_runtime;
 /* An immutable tokenizer. Threads: any, at once. */
 typedef struct mica_tokenizer mica_tokenizer;
 
-/* path: a model folder or a tokenizer.json file.
+/* path: a model folder, a tokenizer.json file or a GGUF file.
  * Errors: NOT_FOUND, IO, FORMAT, UNSUPPORTED (a normalizer, pre-tokenizer, model, post-processor or
  * decoder type that is not known), LIMIT. */
 MICA_API mica_status mica_tokenizer_open(mica_runtime *runtime, const char *path,
@@ -74,7 +74,8 @@ MICA_API mica_status mica_detokenizer_flush(mica_detokenizer *d, const char **te
 /* A compiled chat template. Threads: any, at once (each render has its own memory). */
 typedef struct mica_chat_template mica_chat_template;
 
-/* From a model folder (chat_template.jinja, else tokenizer_config.json) or a .jinja file.
+/* From a model folder (chat_template.jinja, else tokenizer_config.json), a .jinja file or a GGUF
+ * file.
  * for_tools selects the template named "tool_use" where a list of templates is given. */
 MICA_API mica_status mica_chat_template_open(mica_runtime *runtime, const char *path,
                                              bool for_tools, mica_chat_template **out,
@@ -109,8 +110,10 @@ MICA_API mica_status mica_chat_template_render(const mica_chat_template *t,
                                                mica_rendered *out, mica_error *err);
 MICA_API void mica_rendered_free(const mica_chat_template *t, mica_rendered *rendered);
 
-/* Encodes a rendered prompt: special tokens count in the template's own runs only, so that text of
- * a message can never become one. Nothing is added in front. */
+/* Encodes a rendered prompt. The template's own runs are encoded as Hugging Face transformers would.
+ * Text from input can never become a special token, a token written <|...|>, or a tag (<...>,
+ * [...]) that the template itself writes in this prompt; other added tokens (runs of spaces, tags
+ * that the vocabulary has for content) count in it as in any text. Nothing is added in front. */
 MICA_API mica_status mica_tokenizer_encode_rendered(const mica_tokenizer *tokenizer,
                                                     const mica_rendered *rendered, mica_tokens *out,
                                                     mica_error *err);

@@ -202,6 +202,7 @@ static void begin_level(mica_json *j, mica_json_kind kind) {
     json_level *level = &j->levels[j->depth++];
     level->is_object = kind == MICA_JSON_OBJECT;
     level->is_first = true;
+    level->has_own_keys = false;
     if (level->is_object) json_keys_begin(j, level);
     j->expect = JSON_EXPECT_NEXT;
 }
@@ -214,6 +215,10 @@ mica_status mica_json_begin_object(mica_json *j, mica_error *err) {
 mica_status mica_json_begin_array(mica_json *j, mica_error *err) {
     begin_level(j, MICA_JSON_ARRAY);
     return report(j, err);
+}
+
+void mica_json_own_keys(mica_json *j) {
+    if (j->depth > 0) j->levels[j->depth - 1].has_own_keys = true;
 }
 
 static void end_level(mica_json *j) {

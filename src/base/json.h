@@ -40,6 +40,10 @@ mica_json_kind mica_json_peek(mica_json *j);
 /* Takes "{" or "["; any other value is a FORMAT error that names what was seen. */
 mica_status mica_json_begin_object(mica_json *j, mica_error *err);
 mica_status mica_json_begin_array(mica_json *j, mica_error *err);
+/* Right after begin_object: the reader keeps no set of this object's keys, because the caller
+ * enters each in a table of its own and refuses what stands there already. For objects of 100,000
+ * keys. */
+void mica_json_own_keys(mica_json *j);
 /* The next key of the current object; false at "}" (which is taken) and on errors: call
  * mica_json_check afterwards. The key is decoded and valid until the object ends. */
 bool mica_json_next_key(mica_json *j, mica_slice *key);

@@ -124,6 +124,10 @@ bool json_keys_add(mica_json *j, const char *begin, mica_slice raw, bool has_esc
     json_level *level = &j->levels[j->depth - 1];
     mica_slice text = raw;
     if (has_escapes && !decode_key(j, raw, &text)) return fail_memory(j);
+    if (level->has_own_keys) {
+        *key = text;
+        return true;
+    }
     json_key added = {text.data, (uint32_t)text.bytes, hash_key(j->seed, text)};
     uint32_t n_keys = (uint32_t)j->keys.count - level->keys_begin;
     /* The keys are appended first: growing may move them. */

@@ -31,6 +31,7 @@ typedef struct json_slot {
 typedef struct json_level {
     bool is_object;
     bool is_first;
+    bool has_own_keys;   /* the caller looks for duplicates */
     uint32_t keys_begin; /* first key of this object in mica_json.keys */
     uint32_t table_size; /* slots in use, a power of two; 0 = few keys, compared one by one */
     uint32_t slots_capacity;

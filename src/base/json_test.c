@@ -208,6 +208,27 @@ static void truncations_and_changes(void **state) {
     }
 }
 
+/* A caller that looks for duplicates itself gets every key, decoded; objects inside are still
+ * watched. */
+static void own_keys(void **state) {
+    (void)state;
+    static const char text[] = "{\"w\":1,\"\\u0077\":{\"a\":1,\"a\":2}}";
+    mica_error err = {0};
+    mica_json *j = NULL;
+    mica_slice key;
+    assert_int_equal(
+        mica_json_open(mica_host_default(), "t.json", text, sizeof(text) - 1, 8, &j, &err),
+        MICA_STATUS_OK);
+    assert_int_equal(mica_json_begin_object(j, &err), MICA_STATUS_OK);
+    mica_json_own_keys(j);
+    assert_true(mica_json_next_key(j, &key) && mica_slice_is(key, "w"));
+    assert_int_equal(mica_json_skip(j, &err), MICA_STATUS_OK);
+    assert_true(mica_json_next_key(j, &key) && mica_slice_is(key, "w"));
+    assert_int_equal(mica_json_skip(j, &err), MICA_STATUS_FORMAT);
+    assert_non_null(strstr(err.message, "\"a\" stands twice"));
+    mica_json_close(&j);
+}
+
 /* Keys are compared decoded, within one object only, in small objects and in those with a table. */
 static void duplicate_keys(void **state) {
     (void)state;
@@ -573,6 +594,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts),
         cmocka_unit_test(rejects),
+        cmocka_unit_test(own_keys),
         cmocka_unit_test(specials_are_seen_everywhere),
         cmocka_unit_test(truncations_and_changes),
         cmocka_unit_test(duplicate_keys),

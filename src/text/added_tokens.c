@@ -1,7 +1,7 @@
 /* The trie and the rules for borders (single words, stripped space) around a match. */
 #include "text/added_tokens.h"
 #include <string.h>
-#include "text/unicode_class.h"
+#include "text/unicode.h"
 
 enum { NODES_MIN = 256 };
 
@@ -58,6 +58,25 @@ bool mica_added_trie_add(mica_added_trie *t, mica_slice text, uint32_t index) {
     return true;
 }
 
+static bool is_between(mica_slice text, const char *open, const char *close) {
+    return text.bytes > strlen(open) + strlen(close) && mica_slice_starts_with(text, open) &&
+           mica_slice_ends_with(text, close);
+}
+
+bool mica_added_token_is_guarded(const mica_added_token *token) {
+    return token->is_special || is_between(token->content, "<|", "|>") ||
+           is_between(token->content, "<\xEF\xBD\x9C", "\xEF\xBD\x9C>");
+}
+
+bool mica_added_token_is_tag(const mica_added_token *token) {
+    mica_slice text = token->content;
+    if (!is_between(text, "<", ">") && !is_between(text, "[", "]")) return false;
+    for (size_t at = 0; at < text.bytes;)
+        if (mica_unicode_class(mica_unicode_next(text.data, &at)) & MICA_UNICODE_WHITE)
+            return false;
+    return true;
+}
+
 static bool is_from_template(const mica_added_scan *s, size_t start, size_t end) {
     return !memchr(s->origin + start, 1, end - start);
 }
@@ -70,7 +89,7 @@ static uint32_t match_at(const mica_added_scan *s, size_t at, size_t *end) {
         if (!node) break;
         uint32_t token = s->trie->nodes[node].token;
         if (!token) continue;
-        if (s->special == MICA_SPECIAL_BY_ORIGIN && s->tokens[token - 1].is_special &&
+        if (s->special == MICA_SPECIAL_BY_ORIGIN && s->guarded[token - 1] &&
             !is_from_template(s, at, i + 1))
             continue;
         found = token;

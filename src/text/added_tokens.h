@@ -39,7 +39,8 @@ typedef enum mica_added_special {
     MICA_SPECIAL_MATCHED, /* special tokens are tokens wherever they stand */
     MICA_SPECIAL_SKIPPED, /* they are found and left as text (the reference's encode_special_tokens)
                            */
-    MICA_SPECIAL_BY_ORIGIN, /* they count only where every byte's origin is 0 (the template) */
+    MICA_SPECIAL_BY_ORIGIN, /* `guarded` ones count only where every byte's origin is 0 (template)
+                             */
 } mica_added_special;
 
 /* One pass over a text. */
@@ -49,10 +50,19 @@ typedef struct mica_added_scan {
     mica_added_special special;
     const char *text;
     size_t bytes;
-    const char *origin; /* [bytes], 0 = template, 1 = input; only for MICA_SPECIAL_BY_ORIGIN */
-    size_t from;        /* where the next search begins */
-    size_t done;        /* text before it has been handed out */
+    /* Only for MICA_SPECIAL_BY_ORIGIN: */
+    const char *origin;  /* [bytes], 0 = template, 1 = input */
+    const bool *guarded; /* by the token's index */
+    size_t from;         /* where the next search begins */
+    size_t done;         /* text before it has been handed out */
 } mica_added_scan;
+
+/* Tokens that no text from outside may become, wherever it stands: special ones, and those written
+ * as no natural text is (<|...|>, also with U+FF5C for the bars). */
+bool mica_added_token_is_guarded(const mica_added_token *token);
+/* Tokens written like a tag (<...>, [...], no white space): they are guarded where the template
+ * itself uses them, and content elsewhere (a vocabulary may have <table> or <think>). */
+bool mica_added_token_is_tag(const mica_added_token *token);
 
 /* The next token; what lies between scan->done (as it was before the call) and *start is ordinary
  * text. Returns its index in tokens, or -1 at the end. *start and *end include stripped space. */

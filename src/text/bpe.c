@@ -4,16 +4,14 @@
 #include <string.h>
 #include "base/checked.h"
 #include "text/byte_alphabet.h"
-#include "text/unicode_class.h"
+#include "text/unicode.h"
 
 enum {
     MERGES_MIN = 256,
     JOIN_BITS_LOG2 = 20,
     SHORT_SYMBOLS_MAX = 32, /* quadratic merging is faster than the queue up to about here */
     CUT_BYTES_MIN = 16,     /* shorter pieces are not worth looking for cuts */
-    CACHE_BYTES_MAX = 16,
-    CACHE_COUNT_MAX = 16,
-    KIND_PART = 0x4000, /* beside the byte count of a cached text */
+    KIND_PART = 0x4000,     /* kinds of a cached text */
     KIND_WHOLE = 0x8000,
 };
 #define NO_RANK UINT32_MAX
@@ -50,14 +48,6 @@ bool mica_bpe_reserve(mica_bpe *bpe, size_t count) {
     return true;
 }
 
-bool mica_bpe_add_merge(mica_bpe *bpe, int32_t left, int32_t right, int32_t id) {
-    if (((size_t)bpe->n_merges + 1) * 2 > bpe->merge_mask + 1 || !bpe->merges)
-        if (!mica_bpe_reserve(bpe, ((size_t)bpe->n_merges + 1) * 2)) return false;
-    uint64_t key = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) + 1;
-    *merge_slot(bpe->merges, bpe->merge_mask, key) = (mica_merge){key, bpe->n_merges++, id};
-    return true;
-}
-
 static inline uint32_t join_bit(uint32_t left, uint32_t right) {
     uint64_t h = ((uint64_t)left << 32 | right) * 0x9E3779B97F4A7C15u;
     return (uint32_t)(h >> (64 - JOIN_BITS_LOG2));
@@ -78,40 +68,36 @@ static uint32_t last_character(mica_slice text) {
     return mica_unicode_previous(text.data, text.bytes, &start);
 }
 
-static bool is_fallback(const mica_bpe *bpe, uint32_t id) {
-    for (int b = 0; b < 256; b++)
-        if (bpe->fallback_ids[b] == (int32_t)id) return true;
-    return false;
+/* The table follows the merges as they come, while their texts are still near. */
+static void note_join(mica_bpe *bpe, int32_t left, int32_t right) {
+    mica_slice a = mica_vocab_text(bpe->vocab, left), b = mica_vocab_text(bpe->vocab, right);
+    if (a.bytes == 0 || b.bytes == 0) return;
+    uint32_t bit = join_bit(last_character(a), first_character(b));
+    bpe->joins[bit / 64] |= (uint64_t)1 << (bit % 64);
+    if ((a.bytes == 6 && memcmp(a.data, "<0x", 3) == 0) ||
+        (b.bytes == 6 && memcmp(b.data, "<0x", 3) == 0))
+        bpe->merges_fallback = true;
+}
+
+bool mica_bpe_add_merge(mica_bpe *bpe, int32_t left, int32_t right, int32_t id) {
+    if (((size_t)bpe->n_merges + 1) * 2 > bpe->merge_mask + 1 || !bpe->merges)
+        if (!mica_bpe_reserve(bpe, ((size_t)bpe->n_merges + 1) * 2)) return false;
+    if (!bpe->joins) bpe->joins = mica_alloc_zero(bpe->allocator, (1u << JOIN_BITS_LOG2) / 8);
+    if (!bpe->joins) return false;
+    note_join(bpe, left, right);
+    uint64_t key = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) + 1;
+    *merge_slot(bpe->merges, bpe->merge_mask, key) = (mica_merge){key, bpe->n_merges++, id};
+    return true;
 }
 
 /* Cutting is exact when every character becomes symbols of its own text: no affixes, nothing
  * dropped or fused, and no merge with a fallback token (whose text is not its character's). */
-static bool fill_joins(mica_bpe *bpe, int n_missing) {
-    if (bpe->prefix.bytes || bpe->suffix.bytes || n_missing || !bpe->merges) return true;
-    if (!bpe->is_byte_level && !bpe->byte_fallback) return true;
-    bpe->joins = mica_alloc_zero(bpe->allocator, (1u << JOIN_BITS_LOG2) / 8);
-    if (!bpe->joins) return false;
-    for (size_t i = 0; i <= bpe->merge_mask; i++) {
-        uint64_t key = bpe->merges[i].key;
-        if (!key) continue;
-        uint32_t left = (uint32_t)((key - 1) >> 32), right = (uint32_t)(key - 1);
-        mica_slice a = mica_vocab_text(bpe->vocab, (int32_t)left);
-        mica_slice b = mica_vocab_text(bpe->vocab, (int32_t)right);
-        bool is_byte =
-            bpe->byte_fallback && ((a.bytes == 6 && a.data[0] == '<' && is_fallback(bpe, left)) ||
-                                   (b.bytes == 6 && b.data[0] == '<' && is_fallback(bpe, right)));
-        if (is_byte) {
-            mica_free(bpe->allocator, bpe->joins);
-            bpe->joins = NULL;
-            return true;
-        }
-        uint32_t bit = join_bit(last_character(a), first_character(b));
-        bpe->joins[bit / 64] |= (uint64_t)1 << (bit % 64);
-    }
-    return true;
+static bool can_cut(const mica_bpe *bpe, int n_missing) {
+    if (bpe->prefix.bytes || bpe->suffix.bytes || n_missing) return false;
+    return bpe->is_byte_level || (bpe->byte_fallback && !bpe->merges_fallback);
 }
 
-bool mica_bpe_finish(mica_bpe *bpe, int *n_missing) {
+void mica_bpe_finish(mica_bpe *bpe, int *n_missing) {
     static const char hex[] = "0123456789ABCDEF";
     *n_missing = 0;
     for (int b = 0; b < 256; b++) {
@@ -122,37 +108,33 @@ bool mica_bpe_finish(mica_bpe *bpe, int *n_missing) {
         bpe->fallback_ids[b] = mica_vocab_find_model(bpe->vocab, mica_slice_of(spelled, 6));
         *n_missing += (bpe->is_byte_level ? bpe->byte_ids[b] : bpe->fallback_ids[b]) < 0;
     }
-    return fill_joins(bpe, *n_missing);
+    if (can_cut(bpe, *n_missing)) return;
+    mica_free(bpe->allocator, bpe->joins);
+    bpe->joins = NULL;
 }
 
-void mica_bpe_run_init(mica_bpe_run *run, const mica_bpe *bpe, const mica_allocator *allocator) {
-    *run = (mica_bpe_run){.bpe = bpe};
-    mica_vec_init(&run->ids, allocator, sizeof(int32_t));
+void mica_bpe_run_init(mica_bpe_run *run, const mica_bpe *bpe, mica_vec *ids) {
+    const mica_allocator *allocator = ids->allocator;
+    *run = (mica_bpe_run){.bpe = bpe, .ids = ids};
     mica_vec_init(&run->symbols, allocator, sizeof(uint32_t));
     mica_vec_init(&run->queue, allocator, 1);
     mica_vec_init(&run->text, allocator, 1);
 }
 
 void mica_bpe_run_deinit(mica_bpe_run *run) {
-    if (!run->ids.allocator) return;
-    mica_free(run->ids.allocator, run->cache);
-    run->cache = NULL;
-    mica_vec_deinit(&run->ids);
+    if (!run->ids) return;
+    mica_free(run->ids->allocator, run->cache.slots);
+    run->cache.slots = NULL;
     mica_vec_deinit(&run->symbols);
     mica_vec_deinit(&run->queue);
     mica_vec_deinit(&run->text);
 }
 
-void mica_bpe_run_use_cache(mica_bpe_run *run) {
-    if (!run->cache)
-        run->cache = MICA_NEW_ARRAY(run->ids.allocator, mica_bpe_cached, MICA_BPE_CACHE_SLOTS);
-}
-
 static inline bool append_ids(mica_bpe_run *run, const uint32_t *ids, size_t n) {
-    if (run->ids.count + n > run->ids.capacity && !mica_vec_reserve(&run->ids, run->ids.count + n))
-        return false;
-    memcpy((int32_t *)run->ids.data + run->ids.count, ids, n * sizeof(*ids));
-    run->ids.count += n;
+    mica_vec *v = run->ids;
+    if (v->count + n > v->capacity && !mica_vec_reserve(v, v->count + n)) return false;
+    memcpy((int32_t *)v->data + v->count, ids, n * sizeof(*ids));
+    v->count += n;
     return true;
 }
 
@@ -272,43 +254,19 @@ static bool encode_part(mica_bpe_run *run, const char *piece, size_t bytes) {
                                    : encode_characters(run, piece, bytes);
 }
 
-static mica_bpe_cached make_key(const char *p, size_t bytes) {
-    mica_bpe_cached key = {.bytes = (uint16_t)bytes};
-    if (bytes >= 8) {
-        memcpy(&key.head, p, 8);
-        memcpy(&key.tail, p + bytes - 8, 8);
-    } else if (bytes >= 4) {
-        memcpy(&key.head, p, 4);
-        memcpy(&key.tail, p + bytes - 4, 4);
-    } else {
-        key.head = (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[bytes / 2] << 8 |
-                   (uint8_t)p[bytes - 1];
-    }
-    return key;
-}
-
 typedef bool encode_function(mica_bpe_run *run, const char *piece, size_t bytes);
 
 /* Looks the text up among those of this call, else encodes it by miss and remembers it. kind keeps
  * results of different functions apart. */
 static bool encode_cached(mica_bpe_run *run, const char *piece, size_t bytes, uint16_t kind,
                           encode_function *miss) {
-    if (!run->cache || bytes > CACHE_BYTES_MAX || bytes < 2) return miss(run, piece, bytes);
-    mica_bpe_cached key = make_key(piece, bytes);
-    key.bytes |= kind;
-    uint64_t h = (key.head ^ key.tail * 0xFF51AFD7ED558CCDu ^ key.bytes) * 0x9E3779B97F4A7C15u;
-    mica_bpe_cached *c = &run->cache[(h >> 40) % MICA_BPE_CACHE_SLOTS];
-    if (c->bytes == key.bytes && c->head == key.head && c->tail == key.tail) {
-        if (!mica_vec_reserve(&run->ids, run->ids.count + c->count)) return false;
-        return append_ids(run, (const uint32_t *)run->ids.data + c->start, c->count);
-    }
-    size_t start = run->ids.count;
+    if (!mica_piece_cache_takes(&run->cache, bytes)) return miss(run, piece, bytes);
+    mica_piece_cached key = mica_piece_cache_key(piece, bytes, kind);
+    mica_piece_cached *slot = mica_piece_cache_slot(&run->cache, &key);
+    if (mica_piece_cache_is(slot, &key)) return mica_piece_cache_repeat(slot, run->ids);
+    size_t start = run->ids->count;
     if (!miss(run, piece, bytes)) return false;
-    size_t count = run->ids.count - start;
-    if (count > CACHE_COUNT_MAX || start > UINT32_MAX) return true;
-    key.start = (uint32_t)start;
-    key.count = (uint16_t)count;
-    *c = key;
+    mica_piece_cache_keep(slot, key, start, run->ids->count);
     return true;
 }
 

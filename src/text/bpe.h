@@ -2,7 +2,7 @@
  * the leftmost first. Short runs take a simple quadratic path, long ones a bucket queue
  * (bpe_queue.c), so that time is O(n log n) and memory O(n) for any piece. */
 #pragma once
-#include "base/vec.h"
+#include "text/piece_cache.h"
 #include "text/vocab.h"
 
 #define MICA_BPE_AFFIX_BYTES_MAX 64 /* of a prefix or suffix */
@@ -34,6 +34,7 @@ typedef struct mica_bpe {
      * merges: a border between characters that is not in it can never be merged over, so that the
      * text on both sides is encoded apart. NULL where that would not be exact. */
     uint64_t *joins;
+    bool merges_fallback; /* a part of some merge looks like a fallback token */
 } mica_bpe;
 
 void mica_bpe_init(mica_bpe *bpe, const mica_allocator *allocator, const mica_vocab *vocab);
@@ -49,10 +50,11 @@ static inline void mica_bpe_prefetch_merge(const mica_bpe *bpe, int32_t left, in
     if (bpe->merges)
         __builtin_prefetch(&bpe->merges[(key * 0x9E3779B97F4A7C15u >> 32) & bpe->merge_mask], 1);
 }
-/* After the vocabulary, the merges and all flags are set: fills the tables by byte and `joins`.
+/* After the vocabulary, the merges and all flags are set: fills the tables by byte, and drops
+ * `joins` where it cannot be used.
  * *n_missing: bytes without a token, of the byte alphabet where is_byte_level, else of the
- * fallback tokens. false when there is no memory. */
-bool mica_bpe_finish(mica_bpe *bpe, int *n_missing);
+ * fallback tokens. */
+void mica_bpe_finish(mica_bpe *bpe, int *n_missing);
 
 /* NULL when the pair is not merged. */
 static inline const mica_merge *mica_bpe_find_merge(const mica_bpe *bpe, uint32_t left,
@@ -67,30 +69,18 @@ static inline const mica_merge *mica_bpe_find_merge(const mica_bpe *bpe, uint32_
     }
 }
 
-/* One remembered piece: its bytes (inline) and where its ids stand in the output. */
-typedef struct mica_bpe_cached {
-    uint64_t head, tail; /* first and last bytes, zero-filled; with bytes they are the whole key */
-    uint32_t start;
-    uint16_t count;
-    uint16_t bytes; /* 0 = free */
-} mica_bpe_cached;
-
-/* Working memory of one encode call. ids is the output (int32_t). Threads: one at a time. */
+/* Working memory of one encode call. Threads: one at a time. */
 typedef struct mica_bpe_run {
     const mica_bpe *bpe;
-    mica_vec ids;           /* int32_t: the output */
+    mica_vec *ids;          /* int32_t: the output, borrowed */
     mica_vec symbols;       /* uint32_t: initial symbols of the current piece */
     mica_vec queue;         /* memory of bpe_queue.c */
     mica_vec text;          /* char: a piece spelled in the byte alphabet */
-    mica_bpe_cached *cache; /* NULL = off */
+    mica_piece_cache cache; /* the owner switches it on */
 } mica_bpe_run;
 
-#define MICA_BPE_CACHE_SLOTS 4096 /* 128 KiB */
-
-void mica_bpe_run_init(mica_bpe_run *run, const mica_bpe *bpe, const mica_allocator *allocator);
+void mica_bpe_run_init(mica_bpe_run *run, const mica_bpe *bpe, mica_vec *ids);
 void mica_bpe_run_deinit(mica_bpe_run *run);
-/* Remembers pieces from now on; without memory it stays off. */
-void mica_bpe_run_use_cache(mica_bpe_run *run);
 /* Appends the ids of one piece (valid UTF-8; for byte level any part of it). false: no memory. */
 bool mica_bpe_encode(mica_bpe_run *run, const char *piece, size_t bytes);
 /* Merges n >= 2 symbols and appends the ids: the path for long runs. false: no memory. */

@@ -205,10 +205,9 @@ bool mica_bpe_merge_long(mica_bpe_run *run, const uint32_t *ids, size_t n) {
     merge_all(&q);
     for (uint32_t at = 0; at != NONE; at = q.symbols[at].next) {
         int32_t id = (int32_t)q.symbols[at].id;
-        if (run->ids.count == run->ids.capacity &&
-            !mica_vec_reserve(&run->ids, run->ids.count + 64))
-            return false;
-        ((int32_t *)run->ids.data)[run->ids.count++] = id;
+        mica_vec *v = run->ids;
+        if (v->count == v->capacity && !mica_vec_reserve(v, v->count + 64)) return false;
+        ((int32_t *)v->data)[v->count++] = id;
     }
     return true;
 }

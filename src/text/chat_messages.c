@@ -97,8 +97,8 @@ bool mica_chat_messages_normalize(jinja_run *run, const jinja_program *program,
         jinja_value *content = mica_jinja_dict_get(message->as.dict, "content");
         bool joins = content && content->kind == JINJA_LIST && !program->iterates_over_content;
         if (joins && !join_content(run, i, content)) return false;
-        if (!parse_tool_calls(run, message->as.dict) || !spread_reasoning(run, message->as.dict))
-            return false;
+        if (program->takes_objects && !parse_tool_calls(run, message->as.dict)) return false;
+        if (!spread_reasoning(run, message->as.dict)) return false;
     }
     return true;
 }

@@ -171,6 +171,7 @@ typedef struct jinja_program {
     const jinja_symbol *symbols; /* [n_symbols] */
     size_t n_symbols;
     bool iterates_over_content; /* has a `for` over something named content */
+    bool takes_objects;         /* has tojson or items: arguments of calls may be objects */
 } jinja_program;
 
 /* Parses a whole template; everything lives in the run's arena. Errors: FORMAT with the line,

@@ -66,14 +66,15 @@ static bool eval_items(jinja_state *state, const jinja_node *node, size_t *first
     return true;
 }
 
-/* All operands first, then from left to right. A sum of strings is made in one piece. */
+/* All operands first, then from left to right. A sum of plain strings is made in one piece.
+ */
 static bool eval_math(jinja_state *state, const jinja_node *node, jinja_value *out) {
     size_t first;
     if (!eval_items(state, node, &first)) return false;
     const jinja_value *items = state->stack + first;
     bool all_text = true;
     for (size_t i = 0; i < node->count; i++)
-        all_text = all_text && items[i].kind == JINJA_STRING &&
+        all_text = all_text && items[i].kind == JINJA_STRING && !items[i].as.string->is_markup &&
                    (i == 0 || node->ops[i - 1] == JINJA_OP_ADD);
     bool ok = true;
     if (all_text)

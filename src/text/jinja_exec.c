@@ -142,7 +142,7 @@ static bool exec_for(jinja_state *state, const jinja_node *node) {
             push_scope(state, scope);
         }
         scope->count = 0;
-        if (!exec_pass(state, node, loop)) return false;
+        if (!mica_jinja_charge(state->run, 1) || !exec_pass(state, node, loop)) return false;
         state->scope = outer;
         jinja_jump jump = state->jump;
         state->jump = JINJA_NO_JUMP;

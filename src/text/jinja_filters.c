@@ -17,7 +17,9 @@
 static bool change_case(jinja_run *run, const jinja_value *subject, jinja_case to,
                         jinja_value *out) {
     const jinja_string *s;
-    return mica_jinja_soft_string(run, subject, &s) && mica_jinja_change_case(run, s, to, out);
+    if (!mica_jinja_soft_string(run, subject, &s) || !mica_jinja_change_case(run, s, to, out))
+        return false;
+    return to == JINJA_TITLE_FILTER || mica_jinja_keep_markup(s, out);
 }
 
 FILTER(filter_upper) { return change_case(run, subject, JINJA_UPPER, out); }
@@ -115,7 +117,7 @@ FILTER(filter_indent) {
         mica_jinja_run_end(s, end, &from_input);
         if (!mica_jinja_append(&b, "\n", 1, from_input)) return false;
     }
-    return mica_jinja_builder_take(&b, out);
+    return mica_jinja_builder_take(&b, out) && mica_jinja_keep_markup(s, out);
 }
 
 FILTER(filter_center) {
@@ -133,29 +135,17 @@ FILTER(filter_center) {
     if (!mica_jinja_append_string(&b, s)) return false;
     for (int64_t i = left; i < missing; i++)
         if (!mica_jinja_append(&b, " ", 1, false)) return false;
-    return mica_jinja_builder_take(&b, out);
+    return mica_jinja_builder_take(&b, out) && mica_jinja_keep_markup(s, out);
 }
 
 FILTER(filter_escape) {
-    static const char from[] = "&<>'\"";
-    static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
     const jinja_string *s;
-    if (!mica_jinja_soft_string(run, subject, &s)) return false;
-    jinja_builder b;
-    mica_jinja_builder_init(&b, run);
-    size_t done = 0;
-    for (size_t i = 0; i < s->bytes; i++) {
-        const char *found = s->data[i] ? strchr(from, s->data[i]) : NULL;
-        bool from_input = false;
-        if (!found) continue;
-        mica_jinja_run_end(s, i, &from_input);
-        const char *text = to[found - from];
-        if (!mica_jinja_append_range(&b, s, done, i) ||
-            !mica_jinja_append(&b, text, strlen(text), from_input))
-            return false;
-        done = i + 1;
-    }
-    return mica_jinja_append_range(&b, s, done, s->bytes) && mica_jinja_builder_take(&b, out);
+    return mica_jinja_soft_string(run, subject, &s) && mica_jinja_escape(run, s, out);
+}
+
+FILTER(filter_safe) {
+    const jinja_string *s;
+    return mica_jinja_soft_string(run, subject, &s) && mica_jinja_mark_up(run, s, out);
 }
 
 FILTER(filter_format) {
@@ -311,7 +301,7 @@ const jinja_filter_row mica_jinja_text_filters[] = {
     {"capitalize", "", filter_capitalize},
     {"title", "", filter_title},
     {"string", "", filter_string},
-    {"safe", "", filter_string},
+    {"safe", "", filter_safe},
     {"trim", "?chars", filter_trim},
     {"replace", "old new ?count", filter_replace},
     {"default", "?default_value ?boolean", filter_default},

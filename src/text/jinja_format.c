@@ -11,6 +11,8 @@
 /* One conversion: [[fill]align][sign][#][0][width][,][.precision][type] */
 typedef struct format_spec {
     mica_slice fill; /* one character */
+    bool escapes;    /* the format is markup */
+    bool from_input; /* some of the conversion's text is from input: so is what fills */
     char align;      /* '<', '>', '^', '=' or 0 = by type */
     char sign;       /* '+', ' ' or 0 */
     bool is_alternate;
@@ -28,8 +30,21 @@ static bool read_number(const char *text, size_t bytes, size_t *at, int64_t *out
     bool any = false;
     *out = 0;
     for (; *at < bytes && text[*at] >= '0' && text[*at] <= '9'; ++*at, any = true)
-        if (*out < WIDTH_MAX) *out = *out * 10 + (text[*at] - '0');
+        if (*out <= WIDTH_MAX) *out = *out * 10 + (text[*at] - '0');
     return any;
+}
+
+static bool check_size(jinja_run *run, const format_spec *spec) {
+    if (spec->width <= WIDTH_MAX && spec->precision <= WIDTH_MAX) return true;
+    return mica_jinja_fail(run, MICA_STATUS_LIMIT, "a width or precision of more than %d",
+                           WIDTH_MAX);
+}
+
+/* Does some byte of [from, to) come from input? */
+static bool touches_input(const jinja_string *s, size_t from, size_t to) {
+    bool from_input = false;
+    while (from < to && !from_input) from = mica_jinja_run_end(s, from, &from_input);
+    return from_input;
 }
 
 /* Pads b's text from byte `from` on to the width. */
@@ -38,10 +53,12 @@ static bool append_padded(jinja_builder *b, const jinja_value *text, const forma
     int64_t missing = spec->width - mica_jinja_char_count(text->as.string);
     int64_t left = missing <= 0 ? 0 : align == '>' ? missing : align == '^' ? missing / 2 : 0;
     for (int64_t i = 0; i < left; i++)
-        if (!mica_jinja_append(b, spec->fill.data, spec->fill.bytes, false)) return false;
+        if (!mica_jinja_append(b, spec->fill.data, spec->fill.bytes, spec->from_input))
+            return false;
     if (!mica_jinja_append_string(b, text->as.string)) return false;
     for (int64_t i = left; i < missing; i++)
-        if (!mica_jinja_append(b, spec->fill.data, spec->fill.bytes, false)) return false;
+        if (!mica_jinja_append(b, spec->fill.data, spec->fill.bytes, spec->from_input))
+            return false;
     return true;
 }
 
@@ -145,6 +162,7 @@ static bool append_converted(jinja_builder *b, const jinja_value *v, const forma
     jinja_value text;
     bool is_number = false;
     if (!print_converted(b->run, v, spec, &text, &is_number)) return false;
+    if (spec->escapes && !mica_jinja_escape(b->run, text.as.string, &text)) return false;
     char align = spec->align ? spec->align : is_number ? '>' : '<';
     if (align != '=') return append_padded(b, &text, spec, align);
     /* zeros between sign and digits */
@@ -185,11 +203,25 @@ static bool next_value(jinja_run *run, percent_values *from, mica_slice key, boo
     return true;
 }
 
+/* "%c": a character, or its number. A number may be input, and what it stands for is then made by
+ * the input: it always counts as such. */
+static bool convert_character(jinja_run *run, jinja_value *v) {
+    char text[4];
+    int64_t codepoint = 0;
+    if (v->kind == JINJA_STRING && mica_jinja_char_count(v->as.string) == 1) return true;
+    if (!mica_jinja_as_int(v, &codepoint))
+        return fail_format(run, "%c requires an integer or one character");
+    bool fits = codepoint >= 0 && codepoint <= 0x10ffff;
+    size_t bytes = fits ? mica_utf8_encode((uint32_t)codepoint, text) : 0;
+    if (bytes == 0) return fail_format(run, "%c: not a character");
+    return mica_jinja_string(run, text, bytes, true, v);
+}
+
 /* The conversion behind a '%' at text[*at]. */
 static bool convert_percent(jinja_builder *b, const jinja_string *format, size_t *at,
                             percent_values *from) {
     const char *text = format->data;
-    size_t bytes = format->bytes;
+    size_t bytes = format->bytes, start = *at - 1;
     format_spec spec = {.fill = {" ", 1}, .precision = -1};
     mica_slice key = {0};
     bool has_key = false;
@@ -218,8 +250,11 @@ static bool convert_percent(jinja_builder *b, const jinja_string *format, size_t
     }
     if (*at >= bytes) return fail_format(b->run, "incomplete format");
     spec.type = text[(*at)++];
+    spec.from_input = touches_input(format, start, *at);
+    spec.escapes = format->is_markup;
+    if (!check_size(b->run, &spec)) return false;
     jinja_value v, converted;
-    if (spec.type == '%') return mica_jinja_append(b, "%", 1, false);
+    if (spec.type == '%') return mica_jinja_append(b, "%", 1, spec.from_input);
     if (!strchr("srdiuxXofFeEgGc", spec.type) || spec.type == 0)
         return fail_format(b->run, "unsupported format character");
     if (!next_value(b->run, from, key, has_key, &v)) return false;
@@ -230,6 +265,7 @@ static bool convert_percent(jinja_builder *b, const jinja_string *format, size_t
             return false;
         v = converted;
     }
+    if (spec.type == 'c' && !convert_character(b->run, &v)) return false;
     bool takes_text = spec.type == 's' || spec.type == 'r' || spec.type == 'c';
     if (strchr("diu", spec.type)) {
         if (v.kind == JINJA_FLOAT && fabs(v.as.real) < 9e18) v = mica_jinja_int((int64_t)v.as.real);
@@ -262,7 +298,7 @@ bool mica_jinja_format_percent(jinja_run *run, const jinja_string *format,
     }
     if (from.next < n && !mapping)
         return fail_format(run, "not all arguments converted during string formatting");
-    return mica_jinja_builder_take(&b, out);
+    return mica_jinja_builder_take(&b, out) && mica_jinja_keep_markup(format, out);
 }
 
 /* --- braces --- */
@@ -317,8 +353,8 @@ static bool find_field(jinja_run *run, mica_slice name, const jinja_call *call, 
 }
 
 /* "name!r:spec" between braces. */
-static bool convert_braces(jinja_builder *b, mica_slice field, const jinja_call *call,
-                           size_t *next) {
+static bool convert_braces(jinja_builder *b, mica_slice field, bool from_input, bool escapes,
+                           const jinja_call *call, size_t *next) {
     const char *colon = field.bytes > 0 ? memchr(field.data, ':', field.bytes) : NULL;
     size_t head = colon ? (size_t)(colon - field.data) : field.bytes;
     mica_slice spec_text = {field.data + head + 1, colon ? field.bytes - head - 1 : 0};
@@ -335,7 +371,10 @@ static bool convert_braces(jinja_builder *b, mica_slice field, const jinja_call 
         bool ok = bang[1] == 'r' ? mica_jinja_print_repr(&text, &v) : mica_jinja_print(&text, &v);
         if (!ok || !mica_jinja_builder_take(&text, &v)) return false;
     }
-    return read_spec(b->run, spec_text, &spec) && append_converted(b, &v, &spec);
+    if (!read_spec(b->run, spec_text, &spec) || !check_size(b->run, &spec)) return false;
+    spec.from_input = from_input;
+    spec.escapes = escapes;
+    return append_converted(b, &v, &spec);
 }
 
 bool mica_jinja_format_braces(jinja_run *run, const jinja_string *format, const jinja_call *call,
@@ -355,11 +394,13 @@ bool mica_jinja_format_braces(jinja_run *run, const jinja_string *format, const 
         const char *end = memchr(format->data + at, '}', format->bytes - at);
         if (c == '}' || !end) return fail_format(run, "format: single brace");
         size_t stop = (size_t)(end - format->data);
-        if (!convert_braces(&b, mica_slice_of(format->data + at + 1, stop - at - 1), call, &next))
+        mica_slice field = mica_slice_of(format->data + at + 1, stop - at - 1);
+        if (!convert_braces(&b, field, touches_input(format, at, stop), format->is_markup, call,
+                            &next))
             return false;
         at = stop;
         done = stop + 1;
     }
     return mica_jinja_append_range(&b, format, done, format->bytes) &&
-           mica_jinja_builder_take(&b, out);
+           mica_jinja_builder_take(&b, out) && mica_jinja_keep_markup(format, out);
 }

@@ -36,27 +36,46 @@ METHOD(string_lstrip) {
 METHOD(string_rstrip) {
     return mica_jinja_strip(run, self->as.string, &argument[0], false, true, out);
 }
-METHOD(string_upper) { return mica_jinja_change_case(run, self->as.string, JINJA_UPPER, out); }
-METHOD(string_lower) { return mica_jinja_change_case(run, self->as.string, JINJA_LOWER, out); }
-METHOD(string_title) { return mica_jinja_change_case(run, self->as.string, JINJA_TITLE, out); }
-METHOD(string_capitalize) {
-    return mica_jinja_change_case(run, self->as.string, JINJA_CAPITALIZE, out);
+static bool change_case(jinja_run *run, const jinja_string *s, jinja_case to, jinja_value *out) {
+    return mica_jinja_change_case(run, s, to, out) && mica_jinja_keep_markup(s, out);
 }
+
+METHOD(string_upper) { return change_case(run, self->as.string, JINJA_UPPER, out); }
+METHOD(string_lower) { return change_case(run, self->as.string, JINJA_LOWER, out); }
+METHOD(string_title) { return change_case(run, self->as.string, JINJA_TITLE, out); }
+METHOD(string_capitalize) { return change_case(run, self->as.string, JINJA_CAPITALIZE, out); }
 METHOD(string_format) { return mica_jinja_format_braces(run, self->as.string, call, out); }
 
 METHOD(string_replace) {
-    const jinja_string *old, *fresh;
+    const jinja_string *old, *fresh, *s = self->as.string;
+    jinja_value escaped;
     int64_t count = -1;
-    return text_argument(run, "replace", &argument[0], &old) &&
-           text_argument(run, "replace", &argument[1], &fresh) &&
-           mica_jinja_int_argument(run, "count", &argument[2], -1, &count) &&
-           mica_jinja_replace(run, self->as.string, old, fresh, count, out);
+    if (!text_argument(run, "replace", &argument[0], &old) ||
+        !text_argument(run, "replace", &argument[1], &fresh) ||
+        !mica_jinja_int_argument(run, "count", &argument[2], -1, &count))
+        return false;
+    if (s->is_markup) {
+        if (!mica_jinja_escape(run, fresh, &escaped)) return false;
+        fresh = escaped.as.string;
+    }
+    return mica_jinja_replace(run, s, old, fresh, count, out) && mica_jinja_keep_markup(s, out);
 }
 
 METHOD(string_join) {
     jinja_list *list = NULL;
-    return mica_jinja_to_list(run, &argument[0], &list) &&
-           mica_jinja_join(run, list, self->as.string, true, out);
+    const jinja_string *s = self->as.string;
+    jinja_value escaped;
+    if (!mica_jinja_to_list(run, &argument[0], &list)) return false;
+    if (!s->is_markup) return mica_jinja_join(run, list, s, true, out);
+    if (!mica_jinja_list(run, list->count, JINJA_PLAIN_LIST, &escaped)) return false;
+    for (size_t i = 0; i < list->count; i++) {
+        jinja_value item;
+        if (!mica_jinja_to_string(run, &list->items[i], &item) ||
+            !mica_jinja_escape(run, item.as.string, &item) ||
+            !mica_jinja_list_push(run, escaped.as.list, item))
+            return false;
+    }
+    return mica_jinja_join(run, escaped.as.list, s, true, out) && mica_jinja_keep_markup(s, out);
 }
 
 static bool has_affix(const jinja_string *s, const jinja_string *affix, bool at_end) {
@@ -132,6 +151,8 @@ static bool find_text(jinja_run *run, const jinja_value *self, const jinja_value
         if (!found) break;
         place = found;
         if (!last) break;
+        /* A needle that repeats itself is found, and compared whole, again at the next byte. */
+        if (!mica_jinja_charge_bytes(run, part->bytes)) return false;
         at = (size_t)(found - s->data) + 1;
     }
     if (!place) return true;
@@ -262,7 +283,9 @@ static bool rsplit_on_text(jinja_run *run, const jinja_string *s, const jinja_st
     size_t end = s->bytes, at = end;
     while (count != 0 && at >= separator->bytes) {
         size_t from = at - separator->bytes;
-        if (memcmp(s->data + from, separator->data, separator->bytes) != 0) {
+        bool may_match = s->data[from] == separator->data[0];
+        if (may_match && !mica_jinja_charge_bytes(run, separator->bytes)) return false;
+        if (!may_match || memcmp(s->data + from, separator->data, separator->bytes) != 0) {
             at--;
             continue;
         }
@@ -404,7 +427,9 @@ METHOD(dict_items) { return list_dict(run, self->as.dict, JINJA_DICT_ITEMS, out)
 
 METHOD(dict_get) {
     jinja_value *found = NULL;
-    if (!mica_jinja_is_hashable(&argument[0], 0))
+    bool is_hashable = false;
+    if (!mica_jinja_is_hashable(run, &argument[0], &is_hashable)) return false;
+    if (!is_hashable)
         return mica_jinja_fail(run, MICA_STATUS_FORMAT, "unhashable type: '%s'",
                                mica_jinja_kind_name(&argument[0]));
     if (!mica_jinja_dict_find(run, self->as.dict, &argument[0], &found)) return false;

@@ -109,11 +109,12 @@ static bool operate_numbers(jinja_run *run, int op, const jinja_value *a, const 
 
 static bool repeat(jinja_run *run, const jinja_value *a, int64_t n, jinja_value *out) {
     if (a->kind == JINJA_STRING) {
+        const jinja_string *s = a->as.string; /* out may be a */
         jinja_builder b;
         mica_jinja_builder_init(&b, run);
-        for (int64_t i = 0; i < n && a->as.string->bytes > 0; i++)
-            if (!mica_jinja_append_string(&b, a->as.string)) return false;
-        return mica_jinja_builder_take(&b, out);
+        for (int64_t i = 0; i < n && s->bytes > 0; i++)
+            if (!mica_jinja_append_string(&b, s)) return false;
+        return mica_jinja_builder_take(&b, out) && mica_jinja_keep_markup(s, out);
     }
     const jinja_list *list = a->as.list;
     if (!mica_jinja_list(run, 0, (jinja_flavour)list->flavour, out)) return false;
@@ -132,6 +133,18 @@ static bool add_lists(jinja_run *run, const jinja_list *a, const jinja_list *b, 
     return true;
 }
 
+/* Markup escapes what is added to it, on either side, as Python's class of that name does. */
+static bool add_texts(jinja_run *run, const jinja_value *a, const jinja_value *b,
+                      jinja_value *out) {
+    jinja_value both[2] = {*a, *b};
+    bool is_markup = a->as.string->is_markup || b->as.string->is_markup;
+    for (int i = 0; is_markup && i < 2; i++)
+        if (!mica_jinja_escape(run, both[i].as.string, &both[i])) return false;
+    if (!mica_jinja_concatenate(run, both, 2, out)) return false;
+    out->as.string->is_markup = is_markup;
+    return true;
+}
+
 static bool is_number(const jinja_value *v) {
     return v->kind == JINJA_INT || v->kind == JINJA_FLOAT || v->kind == JINJA_BOOL;
 }
@@ -141,10 +154,7 @@ bool mica_jinja_operate(jinja_run *run, int op, const jinja_value *a, const jinj
     int64_t n = 0;
     if (is_number(a) && is_number(b)) return operate_numbers(run, op, a, b, out);
     if (op == JINJA_OP_ADD) {
-        if (a->kind == JINJA_STRING && b->kind == JINJA_STRING) {
-            jinja_value both[2] = {*a, *b};
-            return mica_jinja_concatenate(run, both, 2, out);
-        }
+        if (a->kind == JINJA_STRING && b->kind == JINJA_STRING) return add_texts(run, a, b, out);
         if (mica_jinja_is_sequence(a) && mica_jinja_is_sequence(b) &&
             a->as.list->flavour == b->as.list->flavour)
             return add_lists(run, a->as.list, b->as.list, out);
@@ -182,7 +192,9 @@ bool mica_jinja_contains(jinja_run *run, const jinja_value *container, const jin
     }
     if (container->kind == JINJA_DICT) {
         jinja_value *found = NULL;
-        if (!mica_jinja_is_hashable(item, 0))
+        bool is_hashable = false;
+        if (!mica_jinja_is_hashable(run, item, &is_hashable)) return false;
+        if (!is_hashable)
             return mica_jinja_fail(run, MICA_STATUS_FORMAT, "unhashable type: '%s'",
                                    mica_jinja_kind_name(item));
         if (!mica_jinja_dict_find(run, container->as.dict, item, &found)) return false;

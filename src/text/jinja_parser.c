@@ -426,6 +426,10 @@ static bool check_calls(jinja_parser *p) {
     return true;
 }
 
+static bool mentions(mica_slice source, const char *word) {
+    return source.bytes > 0 && memmem(source.data, source.bytes, word, strlen(word)) != NULL;
+}
+
 bool mica_jinja_parse(jinja_run *run, mica_slice source, jinja_program *out) {
     jinja_parser p = {.run = run};
     mica_jinja_lexer_init(&p.lexer, run, source);
@@ -437,6 +441,7 @@ bool mica_jinja_parse(jinja_run *run, mica_slice source, jinja_program *out) {
     out->symbols = symbols;
     out->n_symbols = p.symbols.count;
     out->iterates_over_content = p.iterates_over_content;
+    out->takes_objects = mentions(source, "tojson") || mentions(source, "items");
     mica_vec_deinit(&p.symbols);
     mica_vec_deinit(&p.calls);
     run->line = 0;

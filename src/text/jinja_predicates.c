@@ -35,7 +35,7 @@ KIND_TEST(test_float, v->kind == JINJA_FLOAT)
 KIND_TEST(test_number, is_number(v))
 KIND_TEST(test_string, v->kind == JINJA_STRING)
 KIND_TEST(test_mapping, v->kind == JINJA_DICT)
-KIND_TEST(test_escaped, false)
+KIND_TEST(test_escaped, v->kind == JINJA_STRING && v->as.string->is_markup)
 /* What has a length and subscripts, in Python's eyes: views of dictionaries have none. */
 KIND_TEST(test_sequence, v->kind == JINJA_STRING || mica_jinja_is_sequence(v) ||
                              v->kind == JINJA_DICT || v->kind == JINJA_RANGE ||

@@ -119,7 +119,9 @@ static bool print_value(jinja_builder *b, const jinja_value *v, int depth) {
     case JINJA_BIG:
         return mica_jinja_append_string(b, v->as.string);
     case JINJA_STRING:
-        return print_string_repr(b, v->as.string);
+        if (!v->as.string->is_markup) return print_string_repr(b, v->as.string);
+        return mica_jinja_append_text(b, "Markup(") && print_string_repr(b, v->as.string) &&
+               mica_jinja_append_text(b, ")");
     case JINJA_LIST:
         return print_list(b, v->as.list, depth);
     case JINJA_DICT:

@@ -68,6 +68,7 @@ bool mica_jinja_substring(jinja_run *run, const jinja_string *s, size_t from, si
     jinja_string *part = new_string(run, s->data + from, to - from);
     if (!part) return false;
     part->is_ascii = s->is_ascii || is_ascii(part->data, part->bytes);
+    part->is_markup = s->is_markup;
     part->input_first = s->input_first;
     if (s->n_marks > 0 && from < to) {
         size_t first = count_marks(s->marks, s->n_marks, from);
@@ -82,7 +83,7 @@ bool mica_jinja_substring(jinja_run *run, const jinja_string *s, size_t from, si
         }
     }
     *out = mica_jinja_text(part);
-    return mica_jinja_charge(run, 1);
+    return mica_jinja_charge_bytes(run, s->is_ascii ? 0 : part->bytes);
 }
 
 size_t mica_jinja_char_bytes(const char *data) {

@@ -264,7 +264,7 @@ static bool slice_string(jinja_run *run, const jinja_string *s, const slice_rang
                 at--;
             while (((unsigned char)s->data[at] & 0xc0) == 0x80);
     }
-    return mica_jinja_builder_take(&b, out);
+    return mica_jinja_builder_take(&b, out) && mica_jinja_keep_markup(s, out);
 }
 
 bool mica_jinja_slice_value(jinja_run *run, const jinja_value *a, const jinja_value part[3],

@@ -110,6 +110,15 @@ bool mica_jinja_strip(jinja_run *run, const jinja_string *s, const jinja_value *
                       bool left, bool right, jinja_value *out);
 bool mica_jinja_replace(jinja_run *run, const jinja_string *s, const jinja_string *old,
                         const jinja_string *fresh, int64_t count, jinja_value *out);
+/* A copy of s that counts as markup, sharing its memory. */
+bool mica_jinja_mark_up(jinja_run *run, const jinja_string *s, jinja_value *out);
+/* s with & < > ' " as entities, as markup; markup itself is left as it is. */
+bool mica_jinja_escape(jinja_run *run, const jinja_string *s, jinja_value *out);
+/* The result of an operation on `from` is markup if that is. */
+static inline bool mica_jinja_keep_markup(const jinja_string *from, jinja_value *out) {
+    out->as.string->is_markup = from->is_markup;
+    return true;
+}
 typedef enum jinja_case {
     JINJA_UPPER,
     JINJA_LOWER,

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "base/checked.h"
 #include "text/jinja_ast.h"
+#include "text/jinja_special_case.h"
 #include "text/jinja_table.h"
 #include "text/jinja_unicode.h"
 
@@ -19,6 +20,36 @@ bool mica_jinja_int_argument(jinja_run *run, const char *what, const jinja_value
     if (v->kind == JINJA_ABSENT || mica_jinja_as_int(v, out)) return true;
     return mica_jinja_fail(run, MICA_STATUS_FORMAT, "%s must be an integer, not %s", what,
                            mica_jinja_kind_name(v));
+}
+
+bool mica_jinja_mark_up(jinja_run *run, const jinja_string *s, jinja_value *out) {
+    if (!mica_jinja_substring(run, s, 0, s->bytes, out)) return false;
+    out->as.string->is_markup = true;
+    return true;
+}
+
+bool mica_jinja_escape(jinja_run *run, const jinja_string *s, jinja_value *out) {
+    static const char from[] = "&<>'\"";
+    static const char *const to[] = {"&amp;", "&lt;", "&gt;", "&#39;", "&#34;"};
+    if (s->is_markup) return mica_jinja_mark_up(run, s, out);
+    jinja_builder b;
+    mica_jinja_builder_init(&b, run);
+    size_t done = 0;
+    for (size_t i = 0; i < s->bytes; i++) {
+        const char *found = s->data[i] ? strchr(from, s->data[i]) : NULL;
+        bool from_input = false;
+        if (!found) continue;
+        mica_jinja_run_end(s, i, &from_input);
+        const char *text = to[found - from];
+        if (!mica_jinja_append_range(&b, s, done, i) ||
+            !mica_jinja_append(&b, text, strlen(text), from_input))
+            return false;
+        done = i + 1;
+    }
+    if (!mica_jinja_append_range(&b, s, done, s->bytes) || !mica_jinja_builder_take(&b, out))
+        return false;
+    out->as.string->is_markup = true;
+    return true;
 }
 
 /* Is the character at data[0] one of those to strip (NULL: white space)? */
@@ -44,20 +75,21 @@ bool mica_jinja_strip(jinja_run *run, const jinja_string *s, const jinja_value *
     else if (characters->kind != JINJA_ABSENT && characters->kind != JINJA_NONE)
         return mica_jinja_fail(run, MICA_STATUS_FORMAT, "strip needs a string or none, not %s",
                                mica_jinja_kind_name(characters));
-    size_t from = 0, to = s->bytes;
+    size_t from = 0, to = s->bytes, set_bytes = set ? set->bytes : 0;
     while (left && from < to) {
         size_t n = mica_jinja_char_bytes(s->data + from);
+        if (set_bytes > 0 && !mica_jinja_charge_bytes(run, set_bytes)) return false;
         if (!is_stripped(s->data + from, n, set)) break;
         from += n;
     }
     while (right && to > from) {
         size_t at = to - 1;
         while (((unsigned char)s->data[at] & 0xc0) == 0x80) at--;
+        if (set_bytes > 0 && !mica_jinja_charge_bytes(run, set_bytes)) return false;
         if (!is_stripped(s->data + at, to - at, set)) break;
         to = at;
     }
-    size_t touched = s->bytes - (to - from);
-    return mica_jinja_charge_bytes(run, touched * (set ? 1 + set->bytes : 1)) &&
+    return mica_jinja_charge_bytes(run, s->bytes - (to - from)) &&
            mica_jinja_substring(run, s, from, to, out);
 }
 
@@ -106,6 +138,21 @@ static bool begins_word_after(uint32_t c) {
     return c == '-' || c == '(' || c == '{' || c == '[' || c == '<' || mica_jinja_is_space(c);
 }
 
+static const jinja_special_case *find_special_case(uint32_t c) {
+    size_t low = 0, high = sizeof jinja_special_cases / sizeof *jinja_special_cases;
+    if (c < jinja_special_cases[0].character) return NULL;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (jinja_special_cases[middle].character < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool found = low < sizeof jinja_special_cases / sizeof *jinja_special_cases &&
+                 jinja_special_cases[low].character == c;
+    return found ? &jinja_special_cases[low] : NULL;
+}
+
 static bool append_changed(jinja_builder *b, case_state *state, uint32_t c, bool from_input) {
     bool raises = state->to == JINJA_UPPER || (state->to == JINJA_CAPITALIZE && state->is_first) ||
                   (state->to == JINJA_TITLE && !state->follows_cased) ||
@@ -115,10 +162,17 @@ static bool append_changed(jinja_builder *b, case_state *state, uint32_t c, bool
     state->follows_cased =
         mica_jinja_is_upper(c) || mica_jinja_is_lower(c) || mica_jinja_is_title(c);
     state->starts_word = begins_word_after(c);
+    if (!raises && c == 0x130) return mica_jinja_append(b, "i\xcc\x87", 3, from_input);
     if (!raises) return mica_jinja_append_codepoint(b, mica_jinja_lower(c), from_input);
-    if (c == 0xdf) return mica_jinja_append(b, to_title ? "Ss" : "SS", 2, from_input);
-    c = to_title ? mica_jinja_title(c) : mica_jinja_upper(c);
-    return mica_jinja_append_codepoint(b, c, from_input);
+    const jinja_special_case *special = find_special_case(c);
+    if (!special) {
+        c = to_title ? mica_jinja_title(c) : mica_jinja_upper(c);
+        return mica_jinja_append_codepoint(b, c, from_input);
+    }
+    const uint16_t *to = to_title ? special->title : special->upper;
+    for (int i = 0; i < 3 && to[i]; i++)
+        if (!mica_jinja_append_codepoint(b, to[i], from_input)) return false;
+    return true;
 }
 
 bool mica_jinja_change_case(jinja_run *run, const jinja_string *s, jinja_case to,

@@ -18,6 +18,7 @@
 #define STEPS_PER_CLOCK_READ 2048
 #define BYTES_PER_STEP 64
 #define DICT_SCAN_MAX 8
+#define PROBES_PER_STEP 16
 
 bool mica_jinja_fail(jinja_run *run, mica_status status, const char *format, ...) {
     if (run->status != MICA_STATUS_OK) return false;
@@ -178,38 +179,47 @@ bool mica_jinja_pair(jinja_run *run, jinja_value a, jinja_value b, jinja_value *
            mica_jinja_list_push(run, out->as.list, a) && mica_jinja_list_push(run, out->as.list, b);
 }
 
-bool mica_jinja_is_hashable(const jinja_value *v, int depth) {
-    if (depth >= VALUE_DEPTH_MAX || v->kind == JINJA_DICT) return false;
-    if (v->kind != JINJA_LIST) return true;
-    if (v->as.list->flavour != JINJA_TUPLE) return false;
-    for (size_t i = 0; i < v->as.list->count; i++)
-        if (!mica_jinja_is_hashable(&v->as.list->items[i], depth + 1)) return false;
-    return true;
-}
-
 static uint64_t mix_hash(uint64_t h) {
     h ^= h >> 33;
     h *= 0xff51afd7ed558ccdu;
     return h ^ (h >> 29);
 }
 
-/* Equal values have equal hashes: 1 == 1.0 == True. The value must be hashable. */
-static uint64_t hash_value(const jinja_value *v) {
+/* Equal values have equal hashes: 1 == 1.0 == True. *is_hashable becomes false at a list or a
+ * dictionary. Tuples that share their parts may have far more leaves than memory: each is charged.
+ */
+static bool hash_value(jinja_run *run, const jinja_value *v, int depth, uint64_t *out,
+                       bool *is_hashable) {
     double d = 0;
-    if (v->kind == JINJA_STRING) return mica_slice_hash(mica_jinja_slice(v));
+    if (!enter_value(run, depth)) return false;
+    if (v->kind == JINJA_STRING) {
+        *out = mica_slice_hash(mica_jinja_slice(v));
+        return mica_jinja_charge_bytes(run, v->as.string->bytes);
+    }
     if (mica_jinja_as_double(v, &d)) {
         uint64_t bits = 0;
         if (d == 0) d = 0; /* -0.0 */
         memcpy(&bits, &d, sizeof bits);
-        return mix_hash(bits);
+        *out = mix_hash(bits);
+        return true;
     }
-    if (v->kind == JINJA_LIST) {
-        uint64_t h = 0x9e3779b97f4a7c15u;
-        for (size_t i = 0; i < v->as.list->count; i++)
-            h = mix_hash(h ^ hash_value(&v->as.list->items[i]));
-        return h;
+    *out = mix_hash(v->kind);
+    *is_hashable = v->kind != JINJA_DICT;
+    if (v->kind != JINJA_LIST) return true;
+    *is_hashable = v->as.list->flavour == JINJA_TUPLE;
+    uint64_t h = 0x9e3779b97f4a7c15u, item = 0;
+    for (size_t i = 0; i < v->as.list->count && *is_hashable; i++) {
+        if (!hash_value(run, &v->as.list->items[i], depth + 1, &item, is_hashable)) return false;
+        h = mix_hash(h ^ item);
     }
-    return mix_hash(v->kind);
+    *out = h;
+    return true;
+}
+
+bool mica_jinja_is_hashable(jinja_run *run, const jinja_value *v, bool *out) {
+    uint64_t hash = 0;
+    *out = true;
+    return hash_value(run, v, 0, &hash, out);
 }
 
 bool mica_jinja_dict(jinja_run *run, size_t capacity, jinja_value *out) {
@@ -224,10 +234,12 @@ bool mica_jinja_dict(jinja_run *run, size_t capacity, jinja_value *out) {
     return true;
 }
 
-static void index_entry(jinja_dict *d, size_t entry) {
-    size_t slot = (size_t)d->entries[entry].hash & (d->index_size - 1);
-    while (d->index[slot] != 0) slot = (slot + 1) & (d->index_size - 1);
+/* Keys may be chosen so that they fall on the same slots: long searches are charged. */
+static bool index_entry(jinja_run *run, jinja_dict *d, size_t entry) {
+    size_t slot = (size_t)d->entries[entry].hash & (d->index_size - 1), n = 0;
+    for (; d->index[slot] != 0; n++) slot = (slot + 1) & (d->index_size - 1);
     d->index[slot] = (uint32_t)entry + 1;
+    return n < PROBES_PER_STEP || mica_jinja_charge(run, n / PROBES_PER_STEP);
 }
 
 static bool rebuild_index(jinja_run *run, jinja_dict *d) {
@@ -240,8 +252,9 @@ static bool rebuild_index(jinja_run *run, jinja_dict *d) {
         d->index_size = size;
     }
     memset(d->index, 0, d->index_size * sizeof *d->index);
-    for (size_t i = 0; i < d->count; i++) index_entry(d, i);
-    return true;
+    for (size_t i = 0; i < d->count; i++)
+        if (!index_entry(run, d, i)) return false;
+    return mica_jinja_charge(run, d->index_size / PROBES_PER_STEP);
 }
 
 /* The number of the entry, or -1. */
@@ -258,9 +271,10 @@ static bool find_entry(jinja_run *run, const jinja_dict *d, const jinja_value *k
         }
         return true;
     }
-    size_t slot = (size_t)hash & (d->index_size - 1);
-    for (; d->index[slot] != 0; slot = (slot + 1) & (d->index_size - 1)) {
+    size_t slot = (size_t)hash & (d->index_size - 1), n = 1;
+    for (; d->index[slot] != 0; slot = (slot + 1) & (d->index_size - 1), n++) {
         size_t i = d->index[slot] - 1;
+        if (n % PROBES_PER_STEP == 0 && !mica_jinja_charge(run, 1)) return false;
         if (d->entries[i].hash != hash) continue;
         if (!mica_jinja_equal(run, &d->entries[i].key, key, &is_equal)) return false;
         if (is_equal) *out = (int64_t)i;
@@ -280,12 +294,14 @@ static bool grow_dict(jinja_run *run, jinja_dict *d) {
 }
 
 bool mica_jinja_dict_set(jinja_run *run, jinja_dict *d, jinja_value key, jinja_value value) {
-    if (!mica_jinja_is_hashable(&key, 0))
+    uint64_t hash = 0;
+    int64_t found = -1;
+    bool is_hashable = true;
+    if (!hash_value(run, &key, 0, &hash, &is_hashable)) return false;
+    if (!is_hashable)
         return mica_jinja_fail(run, MICA_STATUS_FORMAT, "unhashable type: '%s'",
                                mica_jinja_kind_name(&key));
-    uint64_t hash = hash_value(&key);
-    int64_t found = -1;
-    if (!mica_jinja_charge(run, 1) || !find_entry(run, d, &key, hash, &found)) return false;
+    if (!find_entry(run, d, &key, hash, &found)) return false;
     if (found >= 0) {
         d->entries[found].value = value;
         return true;
@@ -294,16 +310,18 @@ bool mica_jinja_dict_set(jinja_run *run, jinja_dict *d, jinja_value key, jinja_v
     d->entries[d->count++] = (jinja_entry){key, value, hash};
     /* A dictionary created with a larger capacity gets its index with the first entry. */
     if (!d->index && d->capacity > DICT_SCAN_MAX) return rebuild_index(run, d);
-    if (d->index) index_entry(d, d->count - 1);
-    return true;
+    return !d->index || index_entry(run, d, d->count - 1);
 }
 
 bool mica_jinja_dict_find(jinja_run *run, const jinja_dict *d, const jinja_value *key,
                           jinja_value **found) {
     int64_t entry = -1;
+    uint64_t hash = 0;
+    bool is_hashable = true;
     *found = NULL;
-    if (!mica_jinja_is_hashable(key, 0)) return true;
-    if (!find_entry(run, d, key, hash_value(key), &entry)) return false;
+    if (!hash_value(run, key, 0, &hash, &is_hashable)) return false;
+    if (!is_hashable) return true;
+    if (!find_entry(run, d, key, hash, &entry)) return false;
     if (entry >= 0) *found = &d->entries[entry].value;
     return true;
 }
@@ -319,8 +337,12 @@ jinja_value *mica_jinja_dict_get(const jinja_dict *d, const char *key) {
 
 bool mica_jinja_dict_remove(jinja_run *run, jinja_dict *d, const jinja_value *key) {
     int64_t entry = -1;
-    if (!mica_jinja_is_hashable(key, 0)) return true;
-    if (!find_entry(run, d, key, hash_value(key), &entry) || entry < 0) return entry >= -1;
+    uint64_t hash = 0;
+    bool is_hashable = true;
+    if (!hash_value(run, key, 0, &hash, &is_hashable)) return false;
+    if (!is_hashable) return true;
+    if (!find_entry(run, d, key, hash, &entry)) return false;
+    if (entry < 0) return true;
     size_t behind = d->count - (size_t)entry - 1;
     memmove(&d->entries[entry], &d->entries[entry + 1], behind * sizeof *d->entries);
     d->count--;
@@ -333,9 +355,9 @@ static bool list_characters(jinja_run *run, const jinja_string *s, jinja_value *
     for (size_t at = 0; at < s->bytes;) {
         size_t bytes = mica_jinja_char_bytes(s->data + at);
         jinja_value c;
-        if (!mica_jinja_substring(run, s, at, at + bytes, &c) ||
-            !mica_jinja_list_push(run, list->as.list, c))
-            return false;
+        if (!mica_jinja_substring(run, s, at, at + bytes, &c)) return false;
+        c.as.string->is_markup = false; /* Python's Markup gives plain characters */
+        if (!mica_jinja_list_push(run, list->as.list, c)) return false;
         at += bytes;
     }
     return true;

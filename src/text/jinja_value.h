@@ -74,6 +74,7 @@ struct jinja_string {
     uint32_t n_marks;
     bool input_first;
     bool is_ascii;
+    bool is_markup; /* passed through `safe` or `escape`: what is added to it gets escaped */
 };
 
 typedef enum jinja_flavour {
@@ -218,7 +219,7 @@ bool mica_jinja_dict_find(jinja_run *run, const jinja_dict *d, const jinja_value
 /* The same by text; no budget is charged. NULL when it is not there. */
 jinja_value *mica_jinja_dict_get(const jinja_dict *d, const char *key);
 bool mica_jinja_dict_remove(jinja_run *run, jinja_dict *d, const jinja_value *key);
-bool mica_jinja_is_hashable(const jinja_value *v, int depth);
+bool mica_jinja_is_hashable(jinja_run *run, const jinja_value *v, bool *out);
 /* Everything that can be iterated over as a list: a list is returned itself (do not change it),
  * dictionaries give keys, strings characters, undefined nothing; anything else fails. */
 bool mica_jinja_to_list(jinja_run *run, const jinja_value *v, jinja_list **out);

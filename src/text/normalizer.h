@@ -2,6 +2,7 @@
  * origin (template or input), so that special tokens can still be told apart afterwards. */
 #pragma once
 #include "base/host.h"
+#include "text/charsmap.h"
 #include "text/split_pattern.h"
 
 #define MICA_NORMALIZER_STEPS_MAX 16
@@ -12,15 +13,23 @@ typedef enum mica_normalizer_kind {
     MICA_NORMALIZE_NFKC,
     MICA_NORMALIZE_NFKD,
     MICA_NORMALIZE_LOWERCASE,
-    MICA_NORMALIZE_REPLACE, /* every match of pattern by content */
-    MICA_NORMALIZE_PREPEND, /* content before a text that is not empty */
-    MICA_NORMALIZE_STRIP,   /* white space at the ends */
+    MICA_NORMALIZE_REPLACE,       /* every match of pattern by content */
+    MICA_NORMALIZE_PREPEND,       /* content before a text that is not empty */
+    MICA_NORMALIZE_STRIP,         /* white space at the ends */
+    MICA_NORMALIZE_NO_MARKS,      /* all combining marks go */
+    MICA_NORMALIZE_NO_NONSPACING, /* the nonspacing ones (Mn) go */
+    MICA_NORMALIZE_CLEAN,         /* BERT: controls go, white space becomes spaces */
+    MICA_NORMALIZE_SPACE_HAN,     /* BERT: spaces around Chinese characters */
+    MICA_NORMALIZE_NMT,           /* sentencepiece's: controls go, odd spaces become spaces */
+    MICA_NORMALIZE_BYTE_MAP,      /* bytes become letters of the byte alphabet */
+    MICA_NORMALIZE_CHARSMAP,      /* grapheme clusters or characters by their replacements */
 } mica_normalizer_kind;
 
 typedef struct mica_normalizer_step {
     mica_normalizer_kind kind;
     mica_split_pattern pattern;
     mica_slice content; /* borrowed */
+    mica_charsmap *charsmap;
     bool strips_left, strips_right;
 } mica_normalizer_step;
 

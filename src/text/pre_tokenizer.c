@@ -4,7 +4,7 @@
 #include <string.h>
 #include "base/error.h"
 #include "text/byte_alphabet.h"
-#include "text/unicode_class.h"
+#include "text/unicode.h"
 
 void mica_pre_tokenizer_deinit(mica_pre_tokenizer *p) {
     for (int i = 0; i < p->n_steps; i++) mica_split_pattern_deinit(&p->steps[i].pattern);

@@ -1,7 +1,7 @@
 /* Dispatch over the kinds of pattern. Only the general regexes can fail or take memory. */
 #include "text/split_pattern.h"
 #include <string.h>
-#include "text/unicode_class.h"
+#include "text/unicode.h"
 
 mica_status mica_split_pattern_from_regex(const mica_allocator *allocator, mica_slice regex,
                                           mica_split_pattern *out, mica_error *err) {
@@ -94,6 +94,14 @@ static bool find_word_or_other(const mica_split_scan *s, size_t *start, size_t *
     return kind != 0;
 }
 
+static void find_length(const mica_split_scan *s, size_t *start, size_t *end) {
+    size_t at = s->from;
+    for (size_t n = 0; n < s->pattern->length && at < s->bytes; n++)
+        (void)mica_unicode_next(s->text, &at);
+    *start = s->from;
+    *end = at;
+}
+
 /* After an empty match that touches the last one, the search goes on one character further, as in
  * the reference's iterator. */
 static mica_status find_regex(mica_split_scan *s, bool *found, size_t *start, size_t *end,
@@ -132,6 +140,10 @@ mica_status mica_split_scan_next(mica_split_scan *s, bool *found, size_t *start,
             break;
         case MICA_SPLIT_LITERAL:
             *found = find_literal(s, start, end);
+            break;
+        case MICA_SPLIT_LENGTH:
+            find_length(s, start, end);
+            *found = true;
             break;
         case MICA_SPLIT_WORD_OR_OTHER:
             *found = find_word_or_other(s, start, end);

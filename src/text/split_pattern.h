@@ -11,12 +11,14 @@ typedef enum mica_split_kind {
     MICA_SPLIT_WHITE,         /* one white-space character */
     MICA_SPLIT_PUNCTUATION,   /* one punctuation character */
     MICA_SPLIT_WORD_OR_OTHER, /* `\w+|[^\w\s]+` */
+    MICA_SPLIT_LENGTH,        /* any `length` characters, at the end fewer */
 } mica_split_kind;
 
 /* literal is borrowed; regex is owned. Zero is no valid pattern. */
 typedef struct mica_split_pattern {
     mica_split_kind kind;
     mica_slice literal;
+    size_t length;
     const mica_splitter *splitter;
     mica_split_regex *regex;
 } mica_split_pattern;

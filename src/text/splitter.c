@@ -1,7 +1,7 @@
 /* Linear splitters; the equivalences used here are shown by splitter_test.c, which compares them
  * with a backtracking engine over all short strings of class representatives and random text. */
 #include "text/splitter.h"
-#include "text/unicode_class.h"
+#include "text/unicode.h"
 
 #define LETTER MICA_UNICODE_LETTER
 #define MARK MICA_UNICODE_MARK

@@ -1,7 +1,7 @@
 /* The linear splitters against the general regex engine with the same pattern. */
 #include "test.h"
 #include "text/split_pattern.h"
-#include "text/unicode_class.h"
+#include "text/unicode.h"
 
 /* One representative of each class and of each character that a pattern names. */
 static const char *const letters[] = {

@@ -10,6 +10,7 @@
 
 typedef struct test_case {
     char *name, *source, *file, *expected, *fnv;
+    char *message; /* of an error that the template raised */
     size_t source_bytes, expected_bytes;
     int64_t input;
     bool is_error;
@@ -48,6 +49,8 @@ static test_case read_case(mica_json *j) {
             c.expected = take_string(j, &c.expected_bytes);
         else if (mica_slice_is(key, "fnv"))
             c.fnv = take_string(j, NULL);
+        else if (mica_slice_is(key, "message"))
+            c.message = take_string(j, NULL);
         else if (mica_slice_is(key, "input"))
             assert_ok(mica_json_read_i64(j, &c.input, &err));
         else
@@ -64,6 +67,7 @@ static void free_case(test_case *c) {
     mica_free(a, c->file);
     mica_free(a, c->expected);
     mica_free(a, c->fnv);
+    mica_free(a, c->message);
 }
 
 static uint64_t hash_text(const char *data, size_t bytes) {
@@ -143,6 +147,7 @@ static void run_case(test_cases *all, const test_case *c) {
         st = mica_chat_template_render(all->template, all->inputs[c->input],
                                        all->input_bytes[c->input], &options, &r, &err);
     bool ok = st == MICA_STATUS_OK ? !c->is_error && is_as_expected(c, &r) : c->is_error;
+    if (c->message) ok = ok && strcmp(err.message, c->message) == 0;
     all->n_run++;
     if (!ok && all->n_wrong++ < 60)
         print_error("%s %s: %s\n  got      %s\n  expected %s\n", c->name, c->file ? c->file : "",
@@ -206,6 +211,14 @@ static void test_demo_template(void **state) {
     run_file(MICA_SOURCE_DIR "/tests/data/template/demo.json", MICA_SOURCE_DIR "/models/demo", 100);
 }
 
+/* Templates written for the tests (tools, reasoning, strict turns, printing) render seeded random
+ * conversations as Jinja2 does, and raise what it raises. */
+static void test_own_templates(void **state) {
+    (void)state;
+    run_file(MICA_SOURCE_DIR "/tests/data/template/own.json",
+             MICA_SOURCE_DIR "/tests/data/template", 200);
+}
+
 /* Real templates render every conversation as Jinja2 does, or fail where it fails. */
 static void test_real_templates(void **state) {
     (void)state;
@@ -218,6 +231,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_features),
         cmocka_unit_test(test_demo_template),
+        cmocka_unit_test(test_own_templates),
         cmocka_unit_test(test_real_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -207,7 +207,9 @@ static void test_budgets(void **state) {
         {"{{ 'abc' * 1000000000 }}", ""},
         {"{{ [1] * 1000000000 }}", ""},
         {"{{ ('a' * 100000)|replace('a', 'b' * 100000) }}", "bytes of memory"},
-        {"{{ '%99999999d' % 5 }}{{ ('x' * 10000)|list|join('y' * 10000) }}", "bytes of memory"},
+        {"{{ '%99999999d' % 5 }}", "width or precision of more than 65536"},
+        {"{{ '{:>65537}'.format(5) }}", "width or precision of more than 65536"},
+        {"{{ ('x' * 10000)|list|join('y' * 10000) }}", "bytes of memory"},
         {"{{ 'x'|center(999999999) }}", ""},
         {"{{ 'x'|indent(999999999) }}", "indent of 999999999"},
         {"{% set l = [1] %}{% for x in l %}{% set y = l.append(x) %}{% endfor %}", ""},
@@ -447,10 +449,17 @@ static void test_messages(void **state) {
         "{{ messages[0].tool_calls[0].function.arguments|tojson }}",
         "{\"messages\":[{\"tool_calls\":[{\"function\":{\"arguments\":\" {\\\"a\\\": 1}\"}}]}]}",
         "{\"a\": 1}");
-    assert_renders("{{ messages[0].tool_calls[0].arguments is string }}",
+    assert_renders("{# items #}{{ messages[0].tool_calls[0].arguments is string }}",
                    "{\"messages\":[{\"tool_calls\":[{\"arguments\":\"{broken\"}]}]}", "True");
-    assert_renders("{{ messages[0].tool_calls[0].arguments is string }}",
+    assert_renders("{# items #}{{ messages[0].tool_calls[0].arguments is string }}",
                    "{\"messages\":[{\"tool_calls\":[{\"arguments\":\"[1]\"}]}]}", "True");
+    assert_renders("{# items #}{{ messages[0].tool_calls[0].arguments is mapping }}",
+                   "{\"messages\":[{\"tool_calls\":[{\"arguments\":\"{}\"}]}]}", "True");
+    /* A template that adds them to its text gets them as the text that they are. */
+    assert_renders("{{ 'call ' + messages[0].tool_calls[0].function.arguments }}",
+                   "{\"messages\":[{\"tool_calls\":[{\"function\":{\"arguments\":"
+                   "\"{\\\"a\\\": 1}\"}}]}]}",
+                   "call {\"a\": 1}");
     assert_renders("{{ messages[0].content }}",
                    "{\"messages\":[{\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
                    "{\"type\":\"input_text\",\"text\":\"b\"}]}]}",

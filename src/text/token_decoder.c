@@ -6,7 +6,7 @@
 #include "base/checked.h"
 #include "base/error.h"
 #include "text/byte_alphabet.h"
-#include "text/unicode_class.h"
+#include "text/unicode.h"
 
 #define REPLACEMENT "\xEF\xBF\xBD"
 enum { RESERVE_BYTES_MAX = 65536, RESERVE_BYTES_MIN = 256 };
@@ -77,6 +77,7 @@ static void reserve(mica_decode_run *run, mica_str *s, size_t bytes) {
 static size_t expanded_bytes_max(const mica_token_decoder *d, size_t bytes) {
     for (int i = 0; i < d->n_steps; i++) {
         const mica_decoder_step *s = &d->steps[i];
+        if (s->kind == MICA_DECODE_WORD_PIECE && !mica_add_size(bytes, 1, &bytes)) return SIZE_MAX;
         if (s->kind != MICA_DECODE_REPLACE || s->content.bytes <= s->pattern.bytes) continue;
         if (!mica_mul_size(bytes, s->content.bytes, &bytes)) return SIZE_MAX;
     }
@@ -86,6 +87,7 @@ static size_t expanded_bytes_max(const mica_token_decoder *d, size_t bytes) {
 static void restart(mica_decode_run *run) {
     run->has_tokens = run->is_past_start = false;
     run->n_stripped = run->n_held = 0;
+    run->last_id = -1;
     clear(run, &run->bytes);
 }
 
@@ -208,24 +210,74 @@ static mica_slice strip_token(const mica_decoder_step *s, mica_slice t) {
     return t;
 }
 
+/* The scratch text that does not hold the token, emptied. */
+static mica_str *free_scratch(mica_decode_run *run, mica_slice token) {
+    const mica_str *first = &run->scratch[0];
+    bool is_in_first =
+        first->data && token.data >= first->data && token.data <= first->data + first->capacity;
+    mica_str *to = &run->scratch[is_in_first];
+    clear(run, to);
+    return to;
+}
+
+static mica_slice text_of(const mica_str *s) {
+    return mica_slice_of(s->data ? s->data : "", s->bytes);
+}
+
+static mica_slice rewrite(mica_decode_run *run, mica_slice token, mica_slice pattern,
+                          mica_slice content) {
+    if (!memmem(token.data, token.bytes, pattern.data, pattern.bytes)) return token;
+    mica_str *to = free_scratch(run, token);
+    replace(token, pattern, content, to);
+    return text_of(to);
+}
+
+static mica_slice join_word_piece(mica_decode_run *run, const mica_decoder_step *s,
+                                  mica_slice token) {
+    size_t n = s->pattern.bytes;
+    if (token.bytes >= n && memcmp(token.data, s->pattern.data, n) == 0)
+        return mica_slice_of(token.data + n, token.bytes - n);
+    mica_str *to = free_scratch(run, token);
+    mica_str_append_char(to, ' ');
+    mica_str_append_slice(to, token);
+    return text_of(to);
+}
+
+/* The reference's list, in its order. */
+static mica_slice clean_up(mica_decode_run *run, mica_slice token) {
+    static const char *const pairs[][2] = {
+        {" .", "."},   {" ?", "?"},     {" !", "!"},     {" ,", ","},
+        {" ' ", "'"},  {" n't", "n't"}, {" 'm", "'m"},   {" do not", " don't"},
+        {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+    };
+    if (!memchr(token.data, ' ', token.bytes)) return token;
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++)
+        token = rewrite(run, token, mica_slice_from(pairs[i][0]), mica_slice_from(pairs[i][1]));
+    return token;
+}
+
 /* Runs the steps on one token; the result lies in the vocabulary or in scratch. */
 static mica_slice apply_steps(mica_decode_run *run, mica_slice token, bool is_first) {
     const mica_token_decoder *d = run->decoder;
     for (int i = 0; i < d->n_steps; i++) {
         const mica_decoder_step *s = &d->steps[i];
-        if (s->kind == MICA_DECODE_STRIP) {
+        switch (s->kind) {
+        case MICA_DECODE_STRIP:
             token = strip_token(s, token);
-            continue;
+            break;
+        case MICA_DECODE_METASPACE:
+            token = rewrite(run, token, s->pattern,
+                            mica_slice_of(" ", is_first && s->drops_first ? 0 : 1));
+            break;
+        case MICA_DECODE_WORD_PIECE:
+            if (!is_first) token = join_word_piece(run, s, token);
+            break;
+        case MICA_DECODE_CLEAN_UP:
+            token = clean_up(run, token);
+            break;
+        default:
+            token = rewrite(run, token, s->pattern, s->content);
         }
-        mica_str *to = &run->scratch[i % 2];
-        if (to->data && token.data >= to->data && token.data <= to->data + to->capacity)
-            to = &run->scratch[(i + 1) % 2];
-        mica_slice content = s->content;
-        if (s->kind == MICA_DECODE_METASPACE)
-            content = mica_slice_of(" ", is_first && s->drops_first ? 0 : 1);
-        clear(run, to);
-        replace(token, s->pattern, content, to);
-        token = mica_slice_of(to->data ? to->data : "", to->bytes);
     }
     return token;
 }
@@ -237,6 +289,30 @@ static mica_status check(mica_decode_run *run, mica_error *err) {
     return MICA_STATUS_OK;
 }
 
+/* One token through the steps on single tokens and to the bytes or the text. */
+static void push_token(mica_decode_run *run, mica_slice token) {
+    const mica_token_decoder *d = run->decoder;
+    bool is_first = !run->has_tokens;
+    run->has_tokens = true;
+    token = apply_steps(run, token, is_first);
+    int byte = d->has_byte_fallback ? mica_token_decoder_fallback_byte(token) : -1;
+    if (byte >= 0) {
+        mica_str_append_char(&run->bytes, (char)byte);
+        if (!run->is_whole) emit_bytes(run, false);
+        return;
+    }
+    if (d->has_byte_fallback) end_fallback(run);
+    if (d->joins_with_space && !is_first) emit(run, " ", 1);
+    emit(run, token.data, token.bytes);
+}
+
+/* The held token goes out: with a space for its suffix when another one follows. */
+static void push_held(mica_decode_run *run, bool is_last) {
+    mica_slice token = mica_vocab_text(run->vocab, run->last_id);
+    if (!token.data) return;
+    push_token(run, rewrite(run, token, run->decoder->suffix, mica_slice_of(" ", is_last ? 0 : 1)));
+}
+
 mica_status mica_decode_run_push(mica_decode_run *run, int32_t id, mica_error *err) {
     const mica_token_decoder *d = run->decoder;
     mica_slice token = mica_vocab_text(run->vocab, id);
@@ -244,28 +320,24 @@ mica_status mica_decode_run_push(mica_decode_run *run, int32_t id, mica_error *e
         return mica_fail(err, MICA_STATUS_INVALID, "token id %d is not in the vocabulary of %d",
                          (int)id, (int)run->vocab->size);
     if (!run->keeps_special && run->vocab->entries[id].is_special) return MICA_STATUS_OK;
-    bool is_first = !run->has_tokens;
-    run->has_tokens = true;
     if (d->is_byte_level) {
+        run->has_tokens = true;
         mica_str_append(&run->bytes, d->bytes + d->byte_starts[id],
                         d->byte_starts[id + 1] - d->byte_starts[id]);
         emit_bytes(run, false);
         return check(run, err);
     }
-    token = apply_steps(run, token, is_first);
-    int byte = d->has_byte_fallback ? mica_token_decoder_fallback_byte(token) : -1;
-    if (byte >= 0) {
-        mica_str_append_char(&run->bytes, (char)byte);
-        if (!run->is_whole) emit_bytes(run, false);
-        return check(run, err);
-    }
-    if (d->has_byte_fallback) end_fallback(run);
-    if (d->joins_with_space && !is_first) emit(run, " ", 1);
-    emit(run, token.data, token.bytes);
+    if (d->is_repeating && id == run->last_id) return MICA_STATUS_OK;
+    if (d->is_suffixed)
+        push_held(run, false);
+    else
+        push_token(run, token);
+    run->last_id = id;
     return check(run, err);
 }
 
 mica_status mica_decode_run_flush(mica_decode_run *run, mica_error *err) {
+    if (run->decoder->is_suffixed) push_held(run, true);
     if (run->decoder->has_byte_fallback)
         end_fallback(run);
     else

@@ -1,6 +1,7 @@
 /* Decoders: token ids back to text, as a stream. The steps of tokenizer.json fall into three parts:
  * steps on single tokens, then bytes (byte alphabet or byte fallback), then one Strip on the whole
- * text; other orders are refused at load because they could not be streamed. */
+ * text; other orders are refused at load because they could not be streamed. Two kinds look at the
+ * neighbour of a token (suffixed, repeating) and do so before everything else. */
 #pragma once
 #include "base/host.h"
 #include "base/str.h"
@@ -12,6 +13,9 @@ typedef enum mica_decoder_kind {
     MICA_DECODE_REPLACE,   /* every `pattern` in the token by `content` */
     MICA_DECODE_STRIP,     /* up to `start` leading and `stop` trailing `content` off the token */
     MICA_DECODE_METASPACE, /* `pattern` by a space; dropped in the first token if `drops_first` */
+    /* After the first token: the prefix `pattern` goes, else a space comes in front. */
+    MICA_DECODE_WORD_PIECE,
+    MICA_DECODE_CLEAN_UP, /* spaces before punctuation and English contractions go */
 } mica_decoder_kind;
 
 /* pattern, content: borrowed; content of STRIP is one character. */
@@ -29,8 +33,11 @@ typedef struct mica_token_decoder {
     bool is_byte_level;
     bool has_byte_fallback; /* tokens "<0xXX>" are bytes */
     bool joins_with_space;  /* no decoder in the file: the reference puts a space between tokens */
-    bool is_fused;          /* a Fuse step was read: what follows works on the whole text */
-    bool has_strip;         /* `strip` on the whole text */
+    bool is_suffixed;       /* BPEDecoder: `suffix` becomes a space, nothing in the last token */
+    bool is_repeating;      /* CTC: a token that is repeated counts once */
+    mica_slice suffix;
+    bool is_fused;  /* a Fuse step was read: what follows works on the whole text */
+    bool has_strip; /* `strip` on the whole text */
     mica_decoder_step strip;
     /* Byte level: the bytes of each token one after another, and [size + 1] places in them. */
     char *bytes;
@@ -53,7 +60,9 @@ typedef struct mica_decode_run {
     bool
         is_whole; /* all ids are known before any text is wanted: byte runs are judged as a whole */
     bool has_tokens;
-    bool failed; /* an append found no memory */
+    bool failed;     /* an append found no memory */
+    int32_t last_id; /* suffixed: held until it is known whether it is the last; repeating: the one
+                        before; -1: none */
     mica_str out;
     mica_str bytes;      /* bytes that are not whole characters yet */
     mica_str scratch[2]; /* a token between its steps */

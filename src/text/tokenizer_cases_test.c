@@ -251,6 +251,14 @@ static void random_pipelines_equal_the_reference(void **state) {
     assert_true(n_cases >= 200);
 }
 
+static void small_ones_of_each_family_equal_the_reference(void **state) {
+    /* Trained small, spelled as the families' files: made by tools/tokenizer_zoo.py. */
+    (void)state;
+    int n_cases = 0;
+    assert_int_equal(for_lines(CASES "families.jsonl", use_pipeline_line, &n_cases), 23);
+    assert_int_equal(n_cases, 23 * 12);
+}
+
 /* The demo model's golden file is a list of {"text", "ids", "ids_plain", "decoded"}. */
 static void demo_model_equals_its_goldens(void **state) {
     (void)state;
@@ -276,6 +284,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(demo_model_equals_its_goldens),
         cmocka_unit_test(random_pipelines_equal_the_reference),
+        cmocka_unit_test(small_ones_of_each_family_equal_the_reference),
         cmocka_unit_test(gpt_oss_equals_the_reference),
         cmocka_unit_test(qwen3_equals_the_reference),
         cmocka_unit_test(gemma3_equals_the_reference),

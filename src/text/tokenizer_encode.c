@@ -5,34 +5,37 @@
 #include "base/fuzz.h"
 #include "text/tokenizer_parts.h"
 
-enum { CACHE_TEXT_BYTES_MIN = 2048 }; /* below it, clearing the cache costs more than it saves */
-
 /* One call at work. */
 typedef struct encoder {
     const mica_tokenizer *t;
     mica_added_special special;
-    mica_bpe_run bpe;
+    bool *guarded;       /* [n_added]; only for prompts with origins */
+    mica_vec ids;        /* int32_t: the output */
+    mica_token_run *run; /* of the model */
     mica_normalizer_run normalizer;
     mica_pre_walker walker;
 } encoder;
 
-static void encoder_init(encoder *e, const mica_tokenizer *t, mica_added_special special) {
+static mica_status encoder_init(encoder *e, const mica_tokenizer *t, mica_added_special special,
+                                size_t text_bytes, mica_error *err) {
     const mica_allocator *a = t->host->allocator;
-    e->t = t;
-    e->special = special;
-    mica_bpe_run_init(&e->bpe, &t->bpe, a);
+    *e = (encoder){.t = t, .special = special};
+    mica_vec_init(&e->ids, a, sizeof(int32_t));
     mica_normalizer_run_init(&e->normalizer, a, special == MICA_SPECIAL_BY_ORIGIN);
     mica_pre_walker_init(&e->walker, &t->pre_tokenizer, a);
+    return mica_token_run_create(t->model, &e->ids, text_bytes, &e->run, err);
 }
 
 static void encoder_deinit(encoder *e) {
+    mica_token_run_destroy(&e->run);
     mica_pre_walker_deinit(&e->walker);
     mica_normalizer_run_deinit(&e->normalizer);
-    mica_bpe_run_deinit(&e->bpe);
+    mica_vec_deinit(&e->ids);
+    mica_free(e->t->host->allocator, e->guarded);
 }
 
 static mica_status push_id(encoder *e, int32_t id, mica_error *err) {
-    if (mica_vec_append(&e->bpe.ids, &id, 1)) return MICA_STATUS_OK;
+    if (mica_vec_append(&e->ids, &id, 1)) return MICA_STATUS_OK;
     return mica_fail_memory(err, sizeof(id), "token ids");
 }
 
@@ -43,8 +46,7 @@ static mica_status encode_ordinary(encoder *e, mica_slice text, bool is_at_start
     mica_pre_piece piece;
     while (st == MICA_STATUS_OK &&
            (st = mica_pre_walker_next(&e->walker, &found, &piece, err)) == MICA_STATUS_OK && found)
-        if (!mica_bpe_encode(&e->bpe, piece.text, piece.bytes))
-            return mica_fail_memory(err, piece.bytes, "encoding a piece of text");
+        st = e->t->model->type->encode(e->run, piece.text, piece.bytes, err);
     return st;
 }
 
@@ -53,7 +55,10 @@ static mica_status encode_raw(encoder *e, mica_slice raw, const char *origin, bo
                               mica_error *err) {
     mica_status st = MICA_STATUS_OK;
     const mica_tokenizer *t = e->t;
-    mica_added_scan scan = {.trie = &t->normalized_trie, .tokens = t->added, .special = e->special};
+    mica_added_scan scan = {.trie = &t->normalized_trie,
+                            .tokens = t->added,
+                            .special = e->special,
+                            .guarded = e->guarded};
     mica_slice text;
     size_t start = 0, end = 0;
     int32_t index;
@@ -81,12 +86,12 @@ static mica_status encode_all(encoder *e, mica_slice text, const char *origin, m
     mica_added_scan scan = {.trie = &t->raw_trie,
                             .tokens = t->added,
                             .special = e->special,
+                            .guarded = e->guarded,
                             .text = text.data,
                             .bytes = text.bytes,
                             .origin = origin};
     size_t start = 0, end = 0;
     int32_t index;
-    if (text.bytes >= CACHE_TEXT_BYTES_MIN) mica_bpe_run_use_cache(&e->bpe);
     while ((index = mica_added_scan_next(&scan, &start, &end)) >= 0) {
         if (start > scan.done)
             MICA_TRY(encode_raw(e, mica_slice_of(text.data + scan.done, start - scan.done),
@@ -112,9 +117,9 @@ static mica_status check_text(const char *text, size_t bytes, mica_error *err) {
 
 /* Moves the ids out of the encoder. */
 static void take_ids(encoder *e, mica_tokens *out) {
-    out->ids = e->bpe.ids.data;
-    out->count = e->bpe.ids.count;
-    mica_vec_init(&e->bpe.ids, e->t->host->allocator, sizeof(int32_t));
+    out->ids = e->ids.data;
+    out->count = e->ids.count;
+    mica_vec_init(&e->ids, e->t->host->allocator, sizeof(int32_t));
 }
 
 mica_status mica_tokenizer_encode(const mica_tokenizer *t, const char *text, size_t bytes,
@@ -128,8 +133,9 @@ mica_status mica_tokenizer_encode(const mica_tokenizer *t, const char *text, siz
     if (st != MICA_STATUS_OK) return st;
     bool adds_ids = options && options->add_special_tokens;
     encoder e;
-    encoder_init(&e, t,
-                 options && options->plain_special ? MICA_SPECIAL_SKIPPED : MICA_SPECIAL_MATCHED);
+    MICA_TRY(encoder_init(
+        &e, t, options && options->plain_special ? MICA_SPECIAL_SKIPPED : MICA_SPECIAL_MATCHED,
+        bytes, err));
     for (int i = 0; adds_ids && i < t->n_front; i++) MICA_TRY(push_id(&e, t->front_ids[i], err));
     MICA_TRY(encode_all(&e, mica_slice_of(text ? text : "", bytes), NULL, err));
     for (int i = 0; adds_ids && i < t->n_back; i++) MICA_TRY(push_id(&e, t->back_ids[i], err));
@@ -154,6 +160,47 @@ static mica_status spread_origin(const mica_rendered *r, char *origin, mica_erro
     return mica_fail(err, MICA_STATUS_INVALID, "runs end at byte %zu of %zu", at, r->bytes);
 }
 
+/* Whether a match is a tag whose own letters, less the space it takes, all come from the template.
+ */
+static bool is_written(const mica_added_token *token, mica_slice text, const char *origin,
+                       size_t start, size_t end) {
+    if (!mica_added_token_is_tag(token)) return false;
+    const char *open = memchr(text.data + start, token->content.data[0], end - start);
+    if (!open) return false;
+    start = (size_t)(open - text.data);
+    size_t bytes = token->content.bytes < end - start ? token->content.bytes : end - start;
+    return !memchr(origin + start, 1, bytes);
+}
+
+/* Tags that the template writes in this prompt are guarded too. Those that are looked for in
+ * normalized text are taken as they are spelled. */
+static void guard_tags(encoder *e, mica_slice text, const char *origin) {
+    const mica_tokenizer *t = e->t;
+    const mica_added_trie *const tries[] = {&t->raw_trie, &t->normalized_trie};
+    for (int i = 0; i < 2; i++) {
+        mica_added_scan scan = {.trie = tries[i],
+                                .tokens = t->added,
+                                .special = MICA_SPECIAL_MATCHED,
+                                .text = text.data,
+                                .bytes = text.bytes};
+        size_t start = 0, end = 0;
+        int32_t index;
+        while ((index = mica_added_scan_next(&scan, &start, &end)) >= 0)
+            if (is_written(&t->added[index], text, origin, start, end)) e->guarded[index] = true;
+    }
+}
+
+static mica_status choose_guarded(encoder *e, mica_slice text, const char *origin,
+                                  mica_error *err) {
+    const mica_tokenizer *t = e->t;
+    e->guarded = mica_alloc_array_zero(t->host->allocator, t->n_added + 1, sizeof(bool));
+    if (!e->guarded) return mica_fail_memory(err, t->n_added, "the guarded tokens");
+    for (size_t i = 0; i < t->n_added; i++)
+        e->guarded[i] = mica_added_token_is_guarded(&t->added[i]);
+    guard_tags(e, text, origin);
+    return MICA_STATUS_OK;
+}
+
 mica_status mica_tokenizer_encode_rendered(const mica_tokenizer *t, const mica_rendered *r,
                                            mica_tokens *out, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
@@ -162,11 +209,13 @@ mica_status mica_tokenizer_encode_rendered(const mica_tokenizer *t, const mica_r
     st = check_text(r->text, r->bytes, err);
     if (st != MICA_STATUS_OK) return st;
     encoder e;
-    encoder_init(&e, t, MICA_SPECIAL_BY_ORIGIN);
+    MICA_TRY(encoder_init(&e, t, MICA_SPECIAL_BY_ORIGIN, r->bytes, err));
     origin = mica_alloc(t->host->allocator, r->bytes + 1);
     if (!origin) MICA_TRY(mica_fail_memory(err, r->bytes + 1, "the origin of a prompt"));
     MICA_TRY(spread_origin(r, origin, err));
-    MICA_TRY(encode_all(&e, mica_slice_of(r->text ? r->text : "", r->bytes), origin, err));
+    mica_slice text = mica_slice_of(r->text ? r->text : "", r->bytes);
+    MICA_TRY(choose_guarded(&e, text, origin, err));
+    MICA_TRY(encode_all(&e, text, origin, err));
     take_ids(&e, out);
 done:
     mica_free(t->host->allocator, origin);

@@ -1,26 +1,34 @@
-/* Reads tokenizer.json into a mica_tokenizer: vocabulary, merges, added tokens; the pipeline's
- * steps are read by tokenizer_steps.c and tokenizer_post.c. The rules are those of the reference
- * plus strictness: what it ignores or only warns about is an error here.
+/* Reads tokenizer.json into a mica_tokenizer: the added tokens, and the order of things; the model
+ * is read by its own file (token_model.h), the pipeline's steps by tokenizer_steps.c and
+ * tokenizer_post.c. The rules are those of the reference plus strictness: what it ignores or only
+ * warns about is an error here.
  *
- * Merges need the vocabulary. Writers put it first; where it comes later, the merges are read in a
- * second pass over the text. */
+ * Some parts need others first (the model its type, merges their vocabulary). Writers put them in
+ * that order; where they do not, `model` is read in further passes over the text. */
 #include <string.h>
 #include "base/error.h"
 #include "base/file.h"
 #include "base/fuzz.h"
 #include "text/tokenizer_parts.h"
 
-enum { SHOWN_BYTES_MAX = 48 }; /* of a token in an error message */
+enum {
+    SHOWN_BYTES_MAX = 48, /* of a token in an error message */
+    KEY_BYTES_MAX = 32,   /* of a field that may have to be read later */
+    PASSES_MAX = 3,       /* the type, everything else, what needed the rest */
+};
 
+/* later_key: the field of `model` that the next pass has to read; empty = all. is_later: there is
+ * something left for a next pass. */
 typedef struct loader {
     mica_tokenizer *t;
     mica_json *j;
     const char *name;
     size_t bytes;
     mica_vec added; /* mica_added_token */
-    bool has_vocab, has_merges, has_late_merges, has_model;
-    char type[16];
-    mica_slice unknown; /* data NULL: none */
+    bool has_model, is_later;
+    const mica_token_model_type *type;  /* that the file names */
+    const mica_token_model_type *guess; /* by its fields; NULL: none */
+    char later_key[KEY_BYTES_MAX];
 } loader;
 
 static int shown(mica_slice s) {
@@ -35,42 +43,6 @@ static mica_status copy_text(loader *l, mica_slice text, mica_slice *out, mica_e
     out->data = mica_arena_string(&l->t->arena, text.data, text.bytes);
     out->bytes = text.bytes;
     return out->data ? MICA_STATUS_OK : fail_memory(l, err);
-}
-
-/* A string, or null: then out->data is NULL. */
-static mica_status read_optional(loader *l, mica_slice *out, mica_error *err) {
-    *out = (mica_slice){NULL, 0};
-    if (mica_json_peek(l->j) == MICA_JSON_NULL) return mica_json_read_null(l->j, err);
-    mica_slice text;
-    mica_status st = mica_json_read_string(l->j, &text, err);
-    return st == MICA_STATUS_OK ? copy_text(l, text, out, err) : st;
-}
-
-static mica_status read_id(loader *l, int32_t *out, mica_error *err) {
-    uint64_t id = 0;
-    mica_status st = mica_json_read_u64(l->j, &id, err);
-    if (st != MICA_STATUS_OK) return st;
-    if (id >= MICA_TOKENIZER_IDS_MAX)
-        return mica_json_fail(l->j, err, "token id %llu, expected below %d", (unsigned long long)id,
-                              MICA_TOKENIZER_IDS_MAX);
-    *out = (int32_t)id;
-    return MICA_STATUS_OK;
-}
-
-/* Enters a token; the two ways in which an id and a text can contradict the vocabulary are errors.
- */
-static mica_status add_token(loader *l, mica_slice text, int32_t id, bool is_model,
-                             mica_error *err) {
-    mica_vocab *v = &l->t->vocab;
-    mica_vocab_result result = mica_vocab_add(v, text, id, is_model);
-    if (result == MICA_VOCAB_ADDED || result == MICA_VOCAB_SAME) return MICA_STATUS_OK;
-    if (result == MICA_VOCAB_NO_MEMORY) return fail_memory(l, err);
-    if (result == MICA_VOCAB_TEXT_TAKEN)
-        return mica_fail(err, MICA_STATUS_FORMAT, "%s: token \"%.*s\" has id %d, but also %d",
-                         l->name, shown(text), text.data, (int)id, (int)mica_vocab_find(v, text));
-    mica_slice other = mica_vocab_text(v, id);
-    return mica_fail(err, MICA_STATUS_FORMAT, "%s: id %d belongs to \"%.*s\" and to \"%.*s\"",
-                     l->name, (int)id, shown(other), other.data, shown(text), text.data);
 }
 
 /* ---- added_tokens ---- */
@@ -90,7 +62,7 @@ static mica_status read_added_token(loader *l, mica_error *err) {
         if (flag) {
             MICA_TRY(mica_json_read_bool(l->j, flag, err));
         } else if (mica_slice_is(key, "id")) {
-            MICA_TRY(read_id(l, &token.id, err));
+            MICA_TRY(mica_token_model_read_id(l->j, &token.id, err));
         } else if (mica_slice_is(key, "content")) {
             MICA_TRY(mica_json_read_string(l->j, &text, err));
             MICA_TRY(copy_text(l, text, &token.content, err));
@@ -126,86 +98,67 @@ done:
 
 /* ---- model ---- */
 
-static mica_status read_vocab(loader *l, mica_error *err) {
-    mica_status st = MICA_STATUS_OK;
-    mica_slice text;
-    int32_t id = 0;
-    l->has_vocab = true;
-    MICA_TRY(mica_json_begin_object(l->j, err));
-    while (mica_json_next_key(l->j, &text)) {
-        MICA_TRY(read_id(l, &id, err));
-        MICA_TRY(add_token(l, text, id, true, err));
-    }
-    MICA_TRY(mica_json_check(l->j, err));
-done:
-    return st;
-}
-
-static mica_status read_merges(loader *l, mica_error *err) {
-    l->has_merges = true;
-    return mica_tokenizer_read_merges(l->t, l->j, l->name, err);
+static mica_status create_model(loader *l, const mica_token_model_type *type, mica_error *err) {
+    mica_tokenizer *t = l->t;
+    return mica_token_model_create(type, t->host, l->name, &t->vocab, &t->arena, &t->model, err);
 }
 
 static mica_status read_type(loader *l, mica_error *err) {
-    mica_slice type;
-    mica_status st = mica_json_read_string(l->j, &type, err);
+    mica_slice name;
+    mica_status st = mica_json_read_string(l->j, &name, err);
     if (st != MICA_STATUS_OK) return st;
-    if (!mica_slice_is(type, "BPE"))
-        return mica_fail(err, MICA_STATUS_UNSUPPORTED,
-                         "%s: tokenizer model \"%.*s\" is not supported", l->name, shown(type),
-                         type.data);
-    memcpy(l->type, type.data, type.bytes + 0);
-    l->type[type.bytes] = '\0';
-    return MICA_STATUS_OK;
+    l->type = mica_token_model_find(name);
+    if (l->type) return MICA_STATUS_OK;
+    return mica_fail(err, MICA_STATUS_UNSUPPORTED, "%s: tokenizer model \"%.*s\" is not supported",
+                     l->name, shown(name), name.data);
 }
 
-/* Affixes change how merges join, so they must be known before. */
-static mica_status read_affix(loader *l, mica_slice *out, mica_error *err) {
-    mica_status st = read_optional(l, out, err);
-    if (st == MICA_STATUS_OK && out->bytes > MICA_BPE_AFFIX_BYTES_MAX)
-        return mica_json_fail(l->j, err, "an affix of %zu bytes, expected at most %d", out->bytes,
-                              MICA_BPE_AFFIX_BYTES_MAX);
-    if (st == MICA_STATUS_OK && out->bytes && l->has_merges)
-        return mica_json_fail(l->j, err, "an affix that stands behind the merges");
-    return st;
+/* A field that comes before the type is known: it is passed over, but old files have no type and
+ * are told apart by their fields. */
+static mica_status skip_model_field(loader *l, mica_slice key, mica_error *err) {
+    bool is_list = mica_slice_is(key, "vocab") && mica_json_peek(l->j) == MICA_JSON_ARRAY;
+    const char *name = is_list                                          ? "Unigram"
+                       : mica_slice_is(key, "merges")                   ? "BPE"
+                       : mica_slice_is(key, "max_input_chars_per_word") ? "WordPiece"
+                                                                        : NULL;
+    if (name) l->guess = mica_token_model_find(mica_slice_from(name));
+    l->is_later = true;
+    return mica_json_skip(l->j, err);
 }
 
-static mica_status read_model_field(loader *l, mica_slice key, mica_error *err) {
-    mica_bpe *bpe = &l->t->bpe;
-    if (mica_slice_is(key, "type")) return read_type(l, err);
-    if (mica_slice_is(key, "unk_token")) return read_optional(l, &l->unknown, err);
-    if (mica_slice_is(key, "continuing_subword_prefix")) return read_affix(l, &bpe->prefix, err);
-    if (mica_slice_is(key, "end_of_word_suffix")) return read_affix(l, &bpe->suffix, err);
-    if (mica_slice_is(key, "fuse_unk")) return mica_json_read_bool(l->j, &bpe->fuse_unknown, err);
-    if (mica_slice_is(key, "byte_fallback"))
-        return mica_json_read_bool(l->j, &bpe->byte_fallback, err);
-    if (mica_slice_is(key, "ignore_merges"))
-        return mica_json_read_bool(l->j, &bpe->ignore_merges, err);
-    if (mica_slice_is(key, "dropout")) {
-        if (mica_json_peek(l->j) == MICA_JSON_NULL) return mica_json_read_null(l->j, err);
-        return mica_fail(err, MICA_STATUS_UNSUPPORTED, "%s: dropout must be null", l->name);
-    }
-    if (mica_slice_is(key, "vocab")) {
-        if (mica_json_peek(l->j) != MICA_JSON_ARRAY) return read_vocab(l, err);
-        return mica_fail(err, MICA_STATUS_UNSUPPORTED,
-                         "%s: the vocabulary is a list (Unigram), which is not supported", l->name);
-    }
-    if (mica_slice_is(key, "merges")) {
-        if (l->has_vocab) return read_merges(l, err);
-        l->has_late_merges = true;
-        return mica_json_skip(l->j, err);
-    }
-    return mica_fail(err, MICA_STATUS_UNSUPPORTED, "%s: model field \"%.*s\" is not known", l->name,
-                     shown(key), key.data);
-}
-
+/* One pass over the fields of `model`. Those that could not be read yet are left for another pass:
+ * all of them where the type came last, else the one in l->later_key. */
 static mica_status read_model(loader *l, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
     mica_slice key;
+    char wanted[KEY_BYTES_MAX];
+    memcpy(wanted, l->later_key, sizeof(wanted));
+    l->is_later = false;
+    l->later_key[0] = '\0';
     l->has_model = true;
     MICA_TRY(mica_json_begin_object(l->j, err));
-    while (mica_json_next_key(l->j, &key)) MICA_TRY(read_model_field(l, key, err));
+    while (mica_json_next_key(l->j, &key)) {
+        if (mica_slice_is(key, "type")) {
+            MICA_TRY(read_type(l, err));
+            if (!l->t->model && !l->is_later) MICA_TRY(create_model(l, l->type, err));
+        } else if (!l->t->model) {
+            MICA_TRY(skip_model_field(l, key, err));
+        } else if (wanted[0] && !mica_slice_is(key, wanted)) {
+            MICA_TRY(mica_json_skip(l->j, err));
+        } else {
+            bool is_later = false;
+            MICA_TRY(l->t->model->type->read_field(l->t->model, l->j, key, &is_later, err));
+            if (!is_later) continue;
+            l->is_later = true;
+            memcpy(l->later_key, key.data, key.bytes);
+            l->later_key[key.bytes] = '\0';
+        }
+    }
     MICA_TRY(mica_json_check(l->j, err));
+    if (l->t->model) goto done;
+    const mica_token_model_type *type = l->type ? l->type : l->guess;
+    MICA_REQUIRE(type, MICA_STATUS_FORMAT, "%s: the model has no type", l->name);
+    MICA_TRY(create_model(l, type, err));
 done:
     return st;
 }
@@ -237,25 +190,17 @@ done:
     return st;
 }
 
-/* The second pass: nothing but model.merges. */
-static mica_status read_late_merges(loader *l, const char *json, mica_error *err) {
+/* A further pass: nothing but the model. */
+static mica_status read_model_again(loader *l, const char *json, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
     mica_slice key;
     MICA_TRY(mica_json_open(l->t->host, l->name, json, l->bytes, MICA_JSON_DEPTH_MAX, &l->j, err));
     MICA_TRY(mica_json_begin_object(l->j, err));
     while (mica_json_next_key(l->j, &key)) {
-        if (!mica_slice_is(key, "model")) {
+        if (mica_slice_is(key, "model"))
+            MICA_TRY(read_model(l, err));
+        else
             MICA_TRY(mica_json_skip(l->j, err));
-            continue;
-        }
-        MICA_TRY(mica_json_begin_object(l->j, err));
-        while (mica_json_next_key(l->j, &key)) {
-            if (mica_slice_is(key, "merges"))
-                MICA_TRY(read_merges(l, err));
-            else
-                MICA_TRY(mica_json_skip(l->j, err));
-        }
-        MICA_TRY(mica_json_check(l->j, err));
     }
     MICA_TRY(mica_json_check(l->j, err));
 done:
@@ -269,7 +214,8 @@ static mica_status enter_added_tokens(loader *l, mica_error *err) {
     mica_tokenizer *t = l->t;
     const mica_added_token *tokens = l->added.data;
     for (size_t i = 0; i < l->added.count; i++) {
-        mica_status st = add_token(l, tokens[i].content, tokens[i].id, false, err);
+        mica_status st =
+            mica_token_model_add(&t->vocab, l->name, tokens[i].content, tokens[i].id, false, err);
         if (st != MICA_STATUS_OK) return st;
         mica_vocab_entry *entry = &t->vocab.entries[tokens[i].id];
         if (entry->is_added)
@@ -318,35 +264,20 @@ static void warn_of_holes(const loader *l) {
                   l->name, (int)(v->size - v->count), (int)v->size, (int)first);
 }
 
-/* Pieces stay raw bytes where the byte map comes last and the model adds no affixes to letters. */
-static void choose_byte_level(mica_tokenizer *t) {
+/* The map to the byte alphabet is left to the model where it comes last. */
+static void choose_takes_bytes(mica_tokenizer *t) {
     mica_pre_tokenizer *p = &t->pre_tokenizer;
+    const mica_token_model_type *type = t->model->type;
     bool is_last = p->n_steps && p->steps[p->n_steps - 1].kind == MICA_PRE_BYTE_MAP;
-    t->bpe.is_byte_level = is_last && !t->bpe.prefix.bytes && !t->bpe.suffix.bytes;
-    if (t->bpe.is_byte_level) p->n_steps--;
+    t->model->takes_bytes = is_last && type->can_take_bytes && type->can_take_bytes(t->model);
+    if (t->model->takes_bytes) p->n_steps--;
 }
 
-static mica_status finish_model(loader *l, mica_error *err) {
-    mica_tokenizer *t = l->t;
-    int n_missing = 0;
-    if (l->unknown.data) {
-        t->bpe.unknown_id = mica_vocab_find_model(&t->vocab, l->unknown);
-        if (t->bpe.unknown_id < 0)
-            return mica_fail(err, MICA_STATUS_FORMAT,
-                             "%s: unk_token \"%.*s\" is not in the vocabulary", l->name,
-                             shown(l->unknown), l->unknown.data);
-    }
-    choose_byte_level(t);
-    if (!mica_bpe_finish(&t->bpe, &n_missing)) return fail_memory(l, err);
-    if (t->bpe.byte_fallback && !t->bpe.is_byte_level && n_missing)
-        return mica_fail(err, MICA_STATUS_FORMAT,
-                         "%s: byte_fallback needs all 256 tokens <0x00> to <0xFF>, %d are missing",
-                         l->name, n_missing);
-    if (t->bpe.is_byte_level && n_missing)
-        mica_host_log(t->host, MICA_LOG_WARNING,
-                      "%s: %d bytes have no token; text with them cannot come back whole", l->name,
-                      n_missing);
-    return MICA_STATUS_OK;
+static mica_status finish_model(mica_tokenizer *t, mica_error *err) {
+    choose_takes_bytes(t);
+    mica_status st = t->model->type->finish(t->model, err);
+    t->model->name = NULL;
+    return st;
 }
 
 static mica_status check_post_ids(const loader *l, mica_error *err) {
@@ -368,14 +299,14 @@ static mica_status read_all(loader *l, const char *json, mica_error *err) {
         MICA_TRY(fail_memory(l, err));
     t->decoder.joins_with_space = true;
     MICA_TRY(read_top(l, json, err));
-    MICA_REQUIRE(l->has_model && l->has_vocab, MICA_STATUS_FORMAT, "%s: no %s", l->name,
-                 l->has_model ? "vocabulary" : "model");
-    if (l->has_late_merges) MICA_TRY(read_late_merges(l, json, err));
-    MICA_REQUIRE(l->has_merges, MICA_STATUS_FORMAT, "%s: a BPE model without merges", l->name);
+    MICA_REQUIRE(l->has_model, MICA_STATUS_FORMAT, "%s: no model", l->name);
+    for (int pass = 1; l->is_later && pass < PASSES_MAX; pass++)
+        MICA_TRY(read_model_again(l, json, err));
+    MICA_REQUIRE(t->model->has_vocab, MICA_STATUS_FORMAT, "%s: no vocabulary", l->name);
     MICA_TRY(enter_added_tokens(l, err));
     MICA_REQUIRE(t->vocab.count > 0, MICA_STATUS_FORMAT, "%s: no tokens", l->name);
     MICA_TRY(build_tries(t, err));
-    MICA_TRY(finish_model(l, err));
+    MICA_TRY(finish_model(t, err));
     MICA_TRY(check_post_ids(l, err));
     if (!mica_token_decoder_finish(&t->decoder, &t->vocab, t->host->allocator))
         MICA_TRY(fail_memory(l, err));
@@ -397,7 +328,6 @@ mica_status mica_tokenizer_create(const mica_host *host, const char *name, const
     t->host = host;
     mica_arena_init(&t->arena, host->allocator, 0);
     mica_vocab_init(&t->vocab, host->allocator);
-    mica_bpe_init(&t->bpe, host->allocator, &t->vocab);
     mica_added_trie_init(&t->raw_trie, host->allocator);
     mica_added_trie_init(&t->normalized_trie, host->allocator);
     for (int i = 0; i < 256; i++) t->byte_values[i] = (char)i;
@@ -437,7 +367,7 @@ void mica_tokenizer_close(mica_tokenizer **tokenizer) {
     mica_normalizer_deinit(&t->normalizer);
     mica_added_trie_deinit(&t->raw_trie);
     mica_added_trie_deinit(&t->normalized_trie);
-    mica_bpe_deinit(&t->bpe);
+    mica_token_model_destroy(&t->model);
     mica_vocab_deinit(&t->vocab);
     mica_arena_deinit(&t->arena);
     mica_free(allocator, t);

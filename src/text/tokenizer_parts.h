@@ -5,10 +5,10 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "text/added_tokens.h"
-#include "text/bpe.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
 #include "text/token_decoder.h"
+#include "text/token_model.h"
 #include "text/tokenizer.h"
 
 #define MICA_POST_IDS_MAX 16 /* ids that a post-processor puts on one side of the text */
@@ -18,7 +18,7 @@ struct mica_tokenizer {
     const mica_host *host;
     mica_arena arena; /* texts of steps and added tokens */
     mica_vocab vocab; /* added tokens included */
-    mica_bpe bpe;
+    mica_token_model *model;
     mica_added_token *added; /* [n_added], in the arena */
     size_t n_added;
     mica_added_trie raw_trie;        /* tokens that are looked for before the normalizer */
@@ -39,7 +39,3 @@ mica_status mica_tokenizer_read_normalizer(mica_tokenizer *t, mica_json *j, mica
 mica_status mica_tokenizer_read_pre_tokenizer(mica_tokenizer *t, mica_json *j, mica_error *err);
 mica_status mica_tokenizer_read_decoder(mica_tokenizer *t, mica_json *j, mica_error *err);
 mica_status mica_tokenizer_read_post_processor(mica_tokenizer *t, mica_json *j, mica_error *err);
-/* The list of merges of a BPE model; the vocabulary and the affixes are there already. A part, or
- * the join of both, that is not in the vocabulary is a FORMAT error. */
-mica_status mica_tokenizer_read_merges(mica_tokenizer *t, mica_json *j, const char *name,
-                                       mica_error *err);

@@ -13,6 +13,9 @@ enum {
     SAMPLE_REGEX,     /* byte level after NFC and a regex that needs the general engine */
     SAMPLE_FALLBACK,  /* characters with byte fallback, spaces replaced, one piece (as Gemma) */
     SAMPLE_METASPACE, /* characters with an unknown token, Metaspace, normalized added tokens */
+    SAMPLE_UNIGRAM,   /* Unigram with an unknown token after NFKC, Metaspace (as T5) */
+    SAMPLE_LATTICE,   /* Unigram with byte fallback, one piece */
+    SAMPLE_WORDS,     /* WordPiece (as BERT) */
     SAMPLES,
 };
 /* decode(encode(x)) == x for all text */
@@ -111,6 +114,73 @@ static inline void sample_steps(mica_str *out, int kind) {
             : "null");
 }
 
+static inline void sample_added(mica_str *out, int kind) {
+    const char *normalized = kind == SAMPLE_METASPACE ? "true" : "false";
+    static const struct {
+        const char *content, *single, *strip, *special;
+    } added[] = {{"<s>", "false", "false", "true"},
+                 {"<|end|>", "false", "false", "true"},
+                 {"<tool>", "false", "true", "false"},
+                 {"word", "true", "false", "false"}};
+    mica_str_append_text(
+        out, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[");
+    for (int i = 0; i < 4; i++)
+        mica_str_append_format(out,
+                               "%s{\"id\":%d,\"content\":\"%s\",\"single_word\":%s,\"lstrip\":%s,"
+                               "\"rstrip\":%s,\"normalized\":%s,\"special\":%s}",
+                               i ? "," : "", 1000 + i, added[i].content, added[i].single,
+                               added[i].strip, added[i].strip, normalized, added[i].special);
+    mica_str_append_text(out, "],");
+}
+
+#define SAMPLE_MARK "\xE2\x96\x81"
+#define SAMPLE_METASPACE_JSON                                                                      \
+    "{\"type\":\"Metaspace\",\"replacement\":\"" SAMPLE_MARK                                       \
+    "\",\"prepend_scheme\":\"always\",\"split\":true}"
+
+/* Letters and digits cost 5, longer tokens less; q has none. */
+static inline void sample_write_unigram(mica_str *out, int kind) {
+    static const char *const longer[] = {
+        SAMPLE_MARK, SAMPLE_MARK "hello", "he",           "ll", "hello", "aa", "aaaa", "aaa",
+        "12",        "\xC3\xA9",          SAMPLE_MARK "a"};
+    bool is_whole = kind == SAMPLE_LATTICE;
+    mica_str_append_text(
+        out, is_whole
+                 ? "\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},"
+                   "\"content\":\"" SAMPLE_MARK "\"},\"pre_tokenizer\":null,\"decoder\":"
+                   "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Replace\",\"pattern\":"
+                   "{\"String\":\"" SAMPLE_MARK "\"},\"content\":\" \"},"
+                   "{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}]},"
+                 : "\"normalizer\":{\"type\":\"NFKC\"},\"pre_tokenizer\":" SAMPLE_METASPACE_JSON
+                   ",\"decoder\":" SAMPLE_METASPACE_JSON ",");
+    mica_str_append_format(out,
+                           "\"post_processor\":null,\"model\":{\"type\":\"Unigram\","
+                           "\"unk_id\":0,\"byte_fallback\":%s,\"vocab\":[[\"<unk>\",0]",
+                           is_whole ? "true" : "false");
+    for (int b = 0; is_whole && b < 256; b++) mica_str_append_format(out, ",[\"<0x%02X>\",0.0]", b);
+    for (int c = '!'; c < 127; c++)
+        if (c != 'q' && c != '"' && c != '\\') mica_str_append_format(out, ",[\"%c\",-5]", c);
+    for (size_t i = 0; i < sizeof(longer) / sizeof(*longer); i++)
+        mica_str_append_format(out, ",[\"%s\",-%d.25e0]", longer[i], 2 + (int)i % 4);
+    mica_str_append_text(out, "]}}");
+}
+
+static inline void sample_write_words(mica_str *out) {
+    int id = 1;
+    mica_str_append_text(
+        out,
+        "\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,"
+        "\"handle_chinese_chars\":true,\"strip_accents\":null,\"lowercase\":true},"
+        "\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"post_processor\":null,\"decoder\":"
+        "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true},\"model\":{\"type\":"
+        "\"WordPiece\",\"unk_token\":\"[UNK]\",\"continuing_subword_prefix\":\"##\","
+        "\"max_input_chars_per_word\":100,\"vocab\":{\"[UNK]\":0");
+    for (int c = '!'; c < 127; c++)
+        if (c != 'q' && c != '"' && c != '\\' && (c < 'A' || c > 'Z'))
+            mica_str_append_format(out, ",\"%c\":%d,\"##%c\":%d", c, id, c, id + 1), id += 2;
+    mica_str_append_format(out, ",\"hello\":%d,\"##llo\":%d,\"he\":%d}}}", id, id + 1, id + 2);
+}
+
 /* Special: 1000 <s>, 1001 <|end|>; not special: 1002 <tool> (takes space on both sides), 1003 word
  * (single word). */
 static inline void sample_write(mica_str *out, int kind) {
@@ -144,22 +214,15 @@ static inline void sample_write(mica_str *out, int kind) {
                                              {"o", "\xE2\x96\x81"},
                                              {NULL, NULL}};
     const char *const(*merges)[2] = kind < SAMPLE_FALLBACK ? bytes : letters;
-    const char *normalized = kind == SAMPLE_METASPACE ? "true" : "false";
-    mica_str_append_text(
-        out, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[");
-    static const struct {
-        const char *content, *single, *strip, *special;
-    } added[] = {{"<s>", "false", "false", "true"},
-                 {"<|end|>", "false", "false", "true"},
-                 {"<tool>", "false", "true", "false"},
-                 {"word", "true", "false", "false"}};
-    for (int i = 0; i < 4; i++)
-        mica_str_append_format(out,
-                               "%s{\"id\":%d,\"content\":\"%s\",\"single_word\":%s,\"lstrip\":%s,"
-                               "\"rstrip\":%s,\"normalized\":%s,\"special\":%s}",
-                               i ? "," : "", 1000 + i, added[i].content, added[i].single,
-                               added[i].strip, added[i].strip, normalized, added[i].special);
-    mica_str_append_text(out, "],");
+    sample_added(out, kind);
+    if (kind == SAMPLE_WORDS) {
+        sample_write_words(out);
+        return;
+    }
+    if (kind > SAMPLE_METASPACE) {
+        sample_write_unigram(out, kind);
+        return;
+    }
     sample_steps(out, kind);
     mica_str_append_format(
         out,

@@ -6,18 +6,27 @@
 #include "base/error.h"
 #include "text/tokenizer_parts.h"
 
-enum { NESTING_MAX = 4, TYPE_BYTES_MAX = 32, TEXT_BYTES_MAX = 1024 };
+enum { NESTING_MAX = 4, TYPE_BYTES_MAX = 32, TEXT_BYTES_MAX = 1024, FIXED_LENGTH_DEFAULT = 5 };
 
 /* Fields of all step types together. */
 typedef struct step_fields {
     char type[TYPE_BYTES_MAX];
     mica_slice pattern, content, prepend, replacement, prepend_scheme, behavior, delimiter;
-    uint64_t start, stop;
+    mica_slice charsmap, prefix, suffix, pad_token, word_delimiter_token;
+    uint64_t start, stop, length;
     bool is_regex, add_prefix_space, use_regex, individual_digits, split, invert;
     bool strip_left, strip_right, has_children, has_pattern, has_content;
+    bool clean_text, handle_chinese_chars, strip_accents, lowercase, cleanup;
+    bool has_strip_accents;
 } step_fields;
 
-typedef enum field_kind { FIELD_TEXT, FIELD_BOOL, FIELD_COUNT, FIELD_IGNORED } field_kind;
+typedef enum field_kind {
+    FIELD_TEXT,
+    FIELD_LONG_TEXT,
+    FIELD_BOOL,
+    FIELD_COUNT,
+    FIELD_IGNORED,
+} field_kind;
 
 static const struct {
     const char *name;
@@ -30,6 +39,17 @@ static const struct {
     {"prepend_scheme", FIELD_TEXT, offsetof(step_fields, prepend_scheme)},
     {"behavior", FIELD_TEXT, offsetof(step_fields, behavior)},
     {"delimiter", FIELD_TEXT, offsetof(step_fields, delimiter)},
+    {"prefix", FIELD_TEXT, offsetof(step_fields, prefix)},
+    {"suffix", FIELD_TEXT, offsetof(step_fields, suffix)},
+    {"pad_token", FIELD_TEXT, offsetof(step_fields, pad_token)},
+    {"word_delimiter_token", FIELD_TEXT, offsetof(step_fields, word_delimiter_token)},
+    {"precompiled_charsmap", FIELD_LONG_TEXT, offsetof(step_fields, charsmap)},
+    {"length", FIELD_COUNT, offsetof(step_fields, length)},
+    {"clean_text", FIELD_BOOL, offsetof(step_fields, clean_text)},
+    {"handle_chinese_chars", FIELD_BOOL, offsetof(step_fields, handle_chinese_chars)},
+    {"strip_accents", FIELD_BOOL, offsetof(step_fields, strip_accents)},
+    {"lowercase", FIELD_BOOL, offsetof(step_fields, lowercase)},
+    {"cleanup", FIELD_BOOL, offsetof(step_fields, cleanup)},
     {"start", FIELD_COUNT, offsetof(step_fields, start)},
     {"stop", FIELD_COUNT, offsetof(step_fields, stop)},
     {"add_prefix_space", FIELD_BOOL, offsetof(step_fields, add_prefix_space)},
@@ -103,7 +123,13 @@ static mica_status read_field(mica_tokenizer *t, mica_json *j, mica_slice key, s
         case FIELD_TEXT:
             f->has_content = f->has_content || mica_slice_is(key, "content");
             return copy_text(t, j, TEXT_BYTES_MAX, to, err);
+        case FIELD_LONG_TEXT:
+            return copy_text(t, j, MICA_CHARSMAP_BYTES_MAX / 3 * 4, to, err);
         case FIELD_BOOL:
+            if (to == &f->strip_accents) {
+                f->has_strip_accents = mica_json_peek(j) != MICA_JSON_NULL;
+                if (!f->has_strip_accents) return mica_json_read_null(j, err);
+            }
             return mica_json_read_bool(j, to, err);
         case FIELD_COUNT:
             return mica_json_read_u64(j, to, err);
@@ -134,7 +160,18 @@ done:
 static mica_status read_step(mica_tokenizer *t, mica_json *j, const step_family *family,
                              int nesting, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
-    step_fields f = {.use_regex = true, .split = true, .add_prefix_space = true};
+    step_fields f = {.use_regex = true,
+                     .split = true,
+                     .add_prefix_space = true,
+                     .clean_text = true,
+                     .handle_chinese_chars = true,
+                     .lowercase = true,
+                     .cleanup = true,
+                     .prefix = {"##", 2},
+                     .suffix = {"</w>", 4},
+                     .pad_token = {"<pad>", 5},
+                     .word_delimiter_token = {"|", 1},
+                     .length = FIXED_LENGTH_DEFAULT};
     mica_slice key;
     MICA_TRY(mica_json_begin_object(j, err));
     while (mica_json_next_key(j, &key)) {
@@ -182,36 +219,74 @@ static mica_status make_pattern(mica_tokenizer *t, mica_json *j, const step_fiel
 
 /* ---- normalizer ---- */
 
+/* Takes the step over, also when it fails. */
+static mica_status add_normalizer(mica_tokenizer *t, mica_normalizer_step step, mica_error *err) {
+    mica_normalizer *n = &t->normalizer;
+    if (n->n_steps < MICA_NORMALIZER_STEPS_MAX) {
+        n->steps[n->n_steps++] = step;
+        return MICA_STATUS_OK;
+    }
+    mica_split_pattern_deinit(&step.pattern);
+    mica_charsmap_destroy(&step.charsmap);
+    return mica_fail(err, MICA_STATUS_LIMIT, "normalizer has more than %d steps",
+                     MICA_NORMALIZER_STEPS_MAX);
+}
+
+static mica_status add_plain_normalizer(mica_tokenizer *t, mica_normalizer_kind kind,
+                                        mica_error *err) {
+    return add_normalizer(t, (mica_normalizer_step){.kind = kind}, err);
+}
+
+/* strip_accents: null means as lowercase. */
+static mica_status take_bert(mica_tokenizer *t, const step_fields *f, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    bool strips = f->has_strip_accents ? f->strip_accents : f->lowercase;
+    if (f->clean_text) MICA_TRY(add_plain_normalizer(t, MICA_NORMALIZE_CLEAN, err));
+    if (f->handle_chinese_chars) MICA_TRY(add_plain_normalizer(t, MICA_NORMALIZE_SPACE_HAN, err));
+    if (strips) MICA_TRY(add_plain_normalizer(t, MICA_NORMALIZE_NFD, err));
+    if (strips) MICA_TRY(add_plain_normalizer(t, MICA_NORMALIZE_NO_NONSPACING, err));
+    if (f->lowercase) MICA_TRY(add_plain_normalizer(t, MICA_NORMALIZE_LOWERCASE, err));
+done:
+    return st;
+}
+
 static mica_status take_normalizer(mica_tokenizer *t, mica_json *j, const step_fields *f,
                                    mica_error *err) {
     static const struct {
         const char *type;
         mica_normalizer_kind kind;
     } types[] = {
-        {"NFC", MICA_NORMALIZE_NFC},         {"NFD", MICA_NORMALIZE_NFD},
-        {"NFKC", MICA_NORMALIZE_NFKC},       {"NFKD", MICA_NORMALIZE_NFKD},
-        {"Replace", MICA_NORMALIZE_REPLACE}, {"Lowercase", MICA_NORMALIZE_LOWERCASE},
-        {"Strip", MICA_NORMALIZE_STRIP},     {"Prepend", MICA_NORMALIZE_PREPEND},
+        {"NFC", MICA_NORMALIZE_NFC},
+        {"NFD", MICA_NORMALIZE_NFD},
+        {"NFKC", MICA_NORMALIZE_NFKC},
+        {"NFKD", MICA_NORMALIZE_NFKD},
+        {"Replace", MICA_NORMALIZE_REPLACE},
+        {"Lowercase", MICA_NORMALIZE_LOWERCASE},
+        {"Strip", MICA_NORMALIZE_STRIP},
+        {"Prepend", MICA_NORMALIZE_PREPEND},
+        {"StripAccents", MICA_NORMALIZE_NO_MARKS},
+        {"Nmt", MICA_NORMALIZE_NMT},
+        {"ByteLevel", MICA_NORMALIZE_BYTE_MAP},
+        {"Precompiled", MICA_NORMALIZE_CHARSMAP},
     };
-    mica_normalizer *n = &t->normalizer;
+    if (strcmp(f->type, "BertNormalizer") == 0) return take_bert(t, f, err);
     for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++) {
         if (strcmp(f->type, types[i].type) != 0) continue;
-        if (n->n_steps == MICA_NORMALIZER_STEPS_MAX)
-            return mica_fail(err, MICA_STATUS_LIMIT, "normalizer has more than %d steps",
-                             MICA_NORMALIZER_STEPS_MAX);
-        mica_normalizer_step *step = &n->steps[n->n_steps];
-        *step = (mica_normalizer_step){.kind = types[i].kind,
-                                       .content = f->content,
-                                       .strips_left = f->strip_left,
-                                       .strips_right = f->strip_right};
-        if (step->kind == MICA_NORMALIZE_PREPEND) step->content = f->prepend;
-        if (step->kind == MICA_NORMALIZE_REPLACE) {
-            if (!f->has_content) return mica_json_fail(j, err, "Replace without content");
-            mica_status st = make_pattern(t, j, f, &step->pattern, err);
-            if (st != MICA_STATUS_OK) return st;
+        mica_status st = MICA_STATUS_OK;
+        mica_normalizer_step step = {.kind = types[i].kind,
+                                     .content = f->content,
+                                     .strips_left = f->strip_left,
+                                     .strips_right = f->strip_right};
+        if (step.kind == MICA_NORMALIZE_PREPEND) step.content = f->prepend;
+        if (step.kind == MICA_NORMALIZE_CHARSMAP) {
+            if (!f->charsmap.data) return mica_json_fail(j, err, "Precompiled without a map");
+            st = mica_charsmap_create(t->host->allocator, f->charsmap, &step.charsmap, err);
         }
-        n->n_steps++;
-        return MICA_STATUS_OK;
+        if (step.kind == MICA_NORMALIZE_REPLACE) {
+            if (!f->has_content) return mica_json_fail(j, err, "Replace without content");
+            st = make_pattern(t, j, f, &step.pattern, err);
+        }
+        return st == MICA_STATUS_OK ? add_normalizer(t, step, err) : st;
     }
     return refuse("normalizer", f, "is not supported", err);
 }
@@ -338,6 +413,19 @@ static mica_status take_pre_tokenizer(mica_tokenizer *t, mica_json *j, const ste
             .behavior = MICA_BEHAVIOR_REMOVED};
         return add_pre(t, step, err);
     }
+    if (strcmp(f->type, "BertPreTokenizer") == 0) {
+        mica_status st = add_split(t, MICA_SPLIT_WHITE, MICA_BEHAVIOR_REMOVED, err);
+        return st == MICA_STATUS_OK
+                   ? add_split(t, MICA_SPLIT_PUNCTUATION, MICA_BEHAVIOR_ISOLATED, err)
+                   : st;
+    }
+    if (strcmp(f->type, "FixedLength") == 0) {
+        if (f->length == 0 || f->length > SIZE_MAX)
+            return mica_json_fail(j, err, "FixedLength: length must be above 0");
+        mica_pre_tokenizer_step step = {
+            .pattern = {.kind = MICA_SPLIT_LENGTH, .length = (size_t)f->length}};
+        return add_pre(t, step, err);
+    }
     return refuse("pre_tokenizer", f, "is not supported", err);
 }
 
@@ -380,12 +468,61 @@ static mica_status take_decoder_strip(mica_tokenizer *t, mica_json *j, const ste
     return add_decoder(t, step, f, is_joined, err);
 }
 
+static mica_status take_word_piece(mica_tokenizer *t, const step_fields *f, bool is_joined,
+                                   mica_error *err) {
+    mica_decoder_step join = {.kind = MICA_DECODE_WORD_PIECE, .pattern = f->prefix};
+    mica_decoder_step clean = {.kind = MICA_DECODE_CLEAN_UP};
+    mica_status st = add_decoder(t, join, f, is_joined, err);
+    return st == MICA_STATUS_OK && f->cleanup ? add_decoder(t, clean, f, is_joined, err) : st;
+}
+
+/* Suffixed and repeating decoders look at whole tokens: nothing may have changed them before. */
+static bool is_untouched(const mica_token_decoder *d) {
+    return !d->n_steps && !d->is_byte_level && !d->has_byte_fallback && !d->is_fused &&
+           !d->is_suffixed && !d->is_repeating;
+}
+
+static mica_status take_bpe_decoder(mica_tokenizer *t, mica_json *j, const step_fields *f,
+                                    mica_error *err) {
+    mica_token_decoder *d = &t->decoder;
+    if (!is_untouched(d)) return refuse("decoder", f, "is not supported at this place", err);
+    if (!f->suffix.bytes) return mica_json_fail(j, err, "BPEDecoder: suffix is empty");
+    d->is_suffixed = true;
+    d->suffix = f->suffix;
+    return MICA_STATUS_OK;
+}
+
+/* Only CTC alone: the reference drops tokens that become empty, which moves the first place. */
+static mica_status take_ctc(mica_tokenizer *t, mica_json *j, const step_fields *f,
+                            mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    mica_token_decoder *d = &t->decoder;
+    if (!is_untouched(d)) return refuse("decoder", f, "is not supported at this place", err);
+    if (!f->pad_token.bytes || !f->word_delimiter_token.bytes)
+        return mica_json_fail(j, err, "CTC: pad_token or word_delimiter_token is empty");
+    mica_decoder_step pad = {
+        .kind = MICA_DECODE_REPLACE, .pattern = f->pad_token, .content = {"", 0}};
+    mica_decoder_step clean = {.kind = MICA_DECODE_CLEAN_UP};
+    mica_decoder_step space = {
+        .kind = MICA_DECODE_REPLACE, .pattern = f->word_delimiter_token, .content = {" ", 1}};
+    MICA_TRY(add_decoder(t, pad, f, false, err));
+    if (f->cleanup) MICA_TRY(add_decoder(t, clean, f, false, err));
+    if (f->cleanup) MICA_TRY(add_decoder(t, space, f, false, err));
+    d->is_repeating = true;
+done:
+    return st;
+}
+
 static mica_status take_decoder(mica_tokenizer *t, mica_json *j, const step_fields *f,
                                 mica_error *err) {
     mica_token_decoder *d = &t->decoder;
     /* From Fuse (or ByteLevel, which joins as well) on there is one text. */
     bool is_joined = d->is_byte_level || d->is_fused;
+    if (d->is_repeating) return refuse("decoder", f, "behind CTC is not supported", err);
     if (strcmp(f->type, "Strip") == 0) return take_decoder_strip(t, j, f, is_joined, err);
+    if (strcmp(f->type, "WordPiece") == 0) return take_word_piece(t, f, is_joined, err);
+    if (strcmp(f->type, "BPEDecoder") == 0) return take_bpe_decoder(t, j, f, err);
+    if (strcmp(f->type, "CTC") == 0) return take_ctc(t, j, f, err);
     if (strcmp(f->type, "Fuse") == 0) {
         d->is_fused = true;
         return MICA_STATUS_OK;

@@ -128,7 +128,7 @@ static void check_rendered(const mica_tokenizer *t, const char *const *parts, co
 
 static void input_never_becomes_a_special_token(void **state) {
     /* Special tokens need every byte from the template; ordinary text is cut without regard to
-     * where it came from; other added tokens count anywhere. */
+     * where it came from; other added tokens count anywhere, but tags that the template uses. */
     (void)state;
     mica_tokenizer *t = open_sample(SAMPLE_GPT2);
     check_rendered(t, (const char *[]){"<s>", "<s>", "<s>", NULL}, "<s>|<|s|>|<s>");
@@ -137,6 +137,10 @@ static void input_never_becomes_a_special_token(void **state) {
     check_rendered(t, (const char *[]){"<s", "", ">", NULL}, "<s>"); /* adjacent template runs */
     check_rendered(t, (const char *[]){"<s>he", "ll", "o<|end|>", NULL}, "<s>|hello|<|end|>");
     check_rendered(t, (const char *[]){"a", " <tool>", " ", "word", NULL}, "a|<tool>|word");
+    check_rendered(t, (const char *[]){"<tool>", "<tool>", "a", NULL}, "<tool>|<|t|o|ol|>|a");
+    check_rendered(t, (const char *[]){"a <to", "ol>", "a", NULL},
+                   "a|<tool>|a"); /* the template does not write it */
+    check_rendered(t, (const char *[]){"word ", "word", NULL}, "word|\xC4\xA0|word"); /* no tag */
     check_rendered(t, (const char *[]){"", "<s><|end|>", NULL}, "<|s|>|<|||e|n|d|||>");
     check_rendered(t, (const char *[]){NULL}, "");
     mica_tokenizer_close(&t);
@@ -165,8 +169,8 @@ static void broken_runs_are_refused(void **state) {
 }
 
 static void rendered_text_without_input_tricks_equals_plain_encoding(void **state) {
-    /* For random runs over random text whose input holds no special token, ids are those of the
-     * whole text. */
+    /* For random runs over random text whose input holds no special token and whose template writes
+     * no tag, ids are those of the whole text. */
     (void)state;
     uint64_t seed = test_seed();
     static const char *const parts[] = {"hello",  " ",    "a",        "aa",          "12",
@@ -180,10 +184,9 @@ static void rendered_text_without_input_tricks_equals_plain_encoding(void **stat
             mica_text_run runs[24];
             size_t n = 0;
             for (int k = 0; k < 20; k++) {
-                bool from_input = test_random(&seed) & 1;
-                strcat(text, !from_input && test_random(&seed) % 4 == 0
-                                 ? "<s>"
-                                 : parts[test_random(&seed) % 14]);
+                size_t part = test_random(&seed) % 14;
+                bool from_input = test_random(&seed) & 1 || strcmp(parts[part], "<tool>") == 0;
+                strcat(text, !from_input && test_random(&seed) % 4 == 0 ? "<s>" : parts[part]);
                 runs[n++] = (mica_text_run){strlen(text), from_input};
             }
             mica_rendered r = {text, strlen(text), runs, n};
@@ -316,7 +319,10 @@ typedef struct change {
 #define NO MICA_STATUS_UNSUPPORTED
 
 static const change changes[] = {
-    {"\"type\":\"BPE\"", "\"type\":\"WordPiece\"", NO, "WordPiece"},
+    {"\"type\":\"BPE\"", "\"type\":\"Tiktoken\"", NO, "Tiktoken"},
+    {"\"type\":\"BPE\"", "\"type\":\"WordPiece\"", NO, "\"dropout\" of a WordPiece model"},
+    {"\"type\":\"BPE\"", "\"type\":\"Unigram\"", NO, "\"dropout\" of a Unigram model"},
+    {"\"ab\":2", "\"ab\":2,\"ab\":2", BAD, "listed twice"},
     {"\"dropout\":null", "\"dropout\":0.1", NO, "dropout"},
     {"\"ab\":2", "\"ab\":1", BAD, "id 1 belongs to"},
     {"\"ab\":2", "\"ab\":2097152", BAD, "2097152"},
@@ -335,7 +341,7 @@ static const change changes[] = {
      "adds nothing"},
     {",\"merges\":[\"a b\"]", "", BAD, "without merges"},
     {"\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},", "", BAD, "no vocabulary"},
-    {"\"vocab\":{\"a\":0,\"b\":1,\"ab\":2}", "\"vocab\":[[\"a\",0.5]]", NO, "Unigram"},
+    {"\"vocab\":{\"a\":0,\"b\":1,\"ab\":2}", "\"vocab\":[[\"a\",0.5]]", BAD, ""},
     {"\"unk_token\":null", "\"unk_token\":\"<unk>\"", BAD, "<unk>"},
     {"\"unk_token\":null", "\"unk_token\":\"<s>\"", BAD, "unk_token"}, /* only an added token */
     {"\"byte_fallback\":false", "\"byte_fallback\":true", BAD, "256 are missing"},
@@ -348,7 +354,23 @@ static const change changes[] = {
     {"\"id\":10,", "", BAD, "id"},
     {"\"special\":true", "\"special\":true,\"odd\":1", BAD, "odd"},
     {"[{\"id\":10", "[{\"id\":10,\"content\":\"<s>\"},{\"id\":10", BAD, "twice"},
-    {NORM, "\"normalizer\":{\"type\":\"BertNormalizer\"}", NO, "BertNormalizer"},
+    {NORM, "\"normalizer\":{\"type\":\"Odd\"}", NO, "Odd"},
+    {NORM, "\"normalizer\":{\"type\":\"Precompiled\"}", BAD, "without a map"},
+    {NORM, "\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAA\"}", BAD,
+     "base64"},
+    {NORM, "\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}", BAD,
+     "a trie of"},
+    {NORM, "\"normalizer\":{\"type\":\"BertNormalizer\",\"lowercase\":null}", BAD, ""},
+    {PRE, "\"pre_tokenizer\":{\"type\":\"FixedLength\",\"length\":0}", BAD, "above 0"},
+    {DECODER, "\"decoder\":{\"type\":\"BPEDecoder\",\"suffix\":\"\"}", BAD, "suffix"},
+    {DECODER, "\"decoder\":{\"type\":\"CTC\",\"pad_token\":\"\"}", BAD, "pad_token"},
+    {DECODER,
+     "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"CTC\"},{\"type\":\"Fuse\"}]}",
+     NO, "behind CTC"},
+    {DECODER,
+     "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"WordPiece\"},"
+     "{\"type\":\"BPEDecoder\"}]}",
+     NO, "at this place"},
     {NORM, "\"normalizer\":{\"type\":\"NFC\",\"odd\":1}", NO, "odd"},
     {NORM, "\"normalizer\":{}", NO, "type"},
     {NORM, "\"normalizer\":{\"type\":\"Sequence\"}", BAD, "Sequence"},
@@ -388,7 +410,7 @@ static const change changes[] = {
      "{\"id\":\"x\"}},{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"x\":{\"ids\":[9]}}}",
      BAD, "no such token"},
     {POST, "\"post_processor\":{\"type\":\"RobertaProcessing\",\"cls\":[\"<s>\",10]}", BAD, "sep"},
-    {DECODER, "\"decoder\":{\"type\":\"CTC\"}", NO, "CTC"},
+    {DECODER, "\"decoder\":{\"type\":\"Odd\"}", NO, "Odd"},
     {DECODER,
      "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":"
      "\"ByteFallback\"}]}",

@@ -1,6 +1,13 @@
-/* The ASCII table and the mapping from utf8proc's general categories; see unicode_class.h. */
-#include "text/unicode_class.h"
+/* The ASCII table and the mapping from utf8proc's general categories, and thin wrappers of the rest
+ * of utf8proc; see unicode.h. */
+#include "text/unicode.h"
+#include <assert.h>
 #include <utf8proc.h>
+
+static_assert((int)MICA_CATEGORY_LU == (int)UTF8PROC_CATEGORY_LU &&
+                  (int)MICA_CATEGORY_PO == (int)UTF8PROC_CATEGORY_PO &&
+                  (int)MICA_CATEGORY_CO == (int)UTF8PROC_CATEGORY_CO,
+              "the categories are utf8proc's");
 
 #define O MICA_UNICODE_OTHER
 #define U MICA_UNICODE_UPPER
@@ -141,5 +148,48 @@ bool mica_unicode_is_punctuation(uint32_t c) {
     if (c < 128)
         return c > 32 && c < 127 &&
                !(mica_unicode_ascii_classes[c] & (MICA_UNICODE_LETTER | MICA_UNICODE_NUMBER));
-    return mica_unicode_class(c) == MICA_UNICODE_PUNCTUATION;
+    /* U+166D was punctuation up to Unicode 11, and is in the reference. */
+    return mica_unicode_class(c) == MICA_UNICODE_PUNCTUATION || c == 0x166D;
+}
+
+mica_unicode_category mica_unicode_category_of(uint32_t codepoint) {
+    return (mica_unicode_category)utf8proc_category((utf8proc_int32_t)codepoint);
+}
+
+uint32_t mica_unicode_lower(uint32_t codepoint) {
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)codepoint);
+}
+
+uint32_t mica_unicode_upper(uint32_t codepoint) {
+    return (uint32_t)utf8proc_toupper((utf8proc_int32_t)codepoint);
+}
+
+uint32_t mica_unicode_title(uint32_t codepoint) {
+    return (uint32_t)utf8proc_totitle((utf8proc_int32_t)codepoint);
+}
+
+size_t mica_unicode_decompose(uint32_t codepoint, bool is_compatible,
+                              int32_t out[MICA_UNICODE_DECOMPOSED_MAX]) {
+    int options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | (is_compatible ? UTF8PROC_COMPAT : 0);
+    int class = 0;
+    utf8proc_ssize_t n =
+        utf8proc_decompose_char((utf8proc_int32_t)codepoint, out, MICA_UNICODE_DECOMPOSED_MAX,
+                                (utf8proc_option_t)options, &class);
+    if (n > 0 && n <= MICA_UNICODE_DECOMPOSED_MAX) return (size_t)n;
+    out[0] = (int32_t)codepoint; /* no code point fails; if one did, it stays as it is */
+    return 1;
+}
+
+int mica_unicode_combining_class(uint32_t codepoint) {
+    return utf8proc_get_property((utf8proc_int32_t)codepoint)->combining_class;
+}
+
+size_t mica_unicode_compose(int32_t *codepoints, size_t n) {
+    utf8proc_ssize_t left = utf8proc_normalize_utf32(
+        codepoints, (utf8proc_ssize_t)n, (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+    return left >= 0 && (size_t)left <= n ? (size_t)left : n;
+}
+
+bool mica_unicode_is_cluster_end(uint32_t left, uint32_t right, int32_t *state) {
+    return utf8proc_grapheme_break_stateful((utf8proc_int32_t)left, (utf8proc_int32_t)right, state);
 }

@@ -1,5 +1,6 @@
-/* Character classes as the tokenizers' patterns use them: one bit per code point, so that sets of
- * classes are masks. Categories are utf8proc's; ASCII is answered from a table. */
+/* Unicode for everything in src/text: character classes as the tokenizers' patterns use them,
+ * letter case, normal forms, grapheme clusters, and stepping through UTF-8. The only place that
+ * knows utf8proc. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -33,6 +34,59 @@ static inline unsigned mica_unicode_class(uint32_t codepoint) {
 bool mica_unicode_is_word(uint32_t codepoint);
 /* Punctuation as pre-tokenizers understand it: ASCII punctuation and symbols, or category P. */
 bool mica_unicode_is_punctuation(uint32_t codepoint);
+
+/* General categories, in utf8proc's order. */
+typedef enum mica_unicode_category {
+    MICA_CATEGORY_CN, /* not assigned */
+    MICA_CATEGORY_LU,
+    MICA_CATEGORY_LL,
+    MICA_CATEGORY_LT,
+    MICA_CATEGORY_LM,
+    MICA_CATEGORY_LO,
+    MICA_CATEGORY_MN,
+    MICA_CATEGORY_MC,
+    MICA_CATEGORY_ME,
+    MICA_CATEGORY_ND,
+    MICA_CATEGORY_NL,
+    MICA_CATEGORY_NO,
+    MICA_CATEGORY_PC,
+    MICA_CATEGORY_PD,
+    MICA_CATEGORY_PS,
+    MICA_CATEGORY_PE,
+    MICA_CATEGORY_PI,
+    MICA_CATEGORY_PF,
+    MICA_CATEGORY_PO,
+    MICA_CATEGORY_SM,
+    MICA_CATEGORY_SC,
+    MICA_CATEGORY_SK,
+    MICA_CATEGORY_SO,
+    MICA_CATEGORY_ZS,
+    MICA_CATEGORY_ZL,
+    MICA_CATEGORY_ZP,
+    MICA_CATEGORY_CC,
+    MICA_CATEGORY_CF,
+    MICA_CATEGORY_CS,
+    MICA_CATEGORY_CO,
+} mica_unicode_category;
+mica_unicode_category mica_unicode_category_of(uint32_t codepoint);
+
+/* Simple case mappings: one code point to one. */
+uint32_t mica_unicode_lower(uint32_t codepoint);
+uint32_t mica_unicode_upper(uint32_t codepoint);
+uint32_t mica_unicode_title(uint32_t codepoint);
+
+#define MICA_UNICODE_DECOMPOSED_MAX 24 /* code points of one; U+FDFA has 18 */
+/* The canonical (or compatibility) decomposition, not ordered. Returns how many. */
+size_t mica_unicode_decompose(uint32_t codepoint, bool is_compatible,
+                              int32_t out[MICA_UNICODE_DECOMPOSED_MAX]);
+/* Canonical_Combining_Class, 0..254. */
+int mica_unicode_combining_class(uint32_t codepoint);
+/* Canonical composition, in place, of decomposed and ordered code points. Returns how many are
+ * left. */
+size_t mica_unicode_compose(int32_t *codepoints, size_t n);
+/* Whether an extended grapheme cluster ends between two neighbours. *state is 0 at the start of a
+ * text and carried along. */
+bool mica_unicode_is_cluster_end(uint32_t left, uint32_t right, int32_t *state);
 
 /* Decodes the code point at text[*at] and moves *at past it. The text is valid UTF-8 and *at is
  * a character border inside it: nothing is checked. */
