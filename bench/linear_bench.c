@@ -191,21 +191,47 @@ static void print_row(const bench *b, const char *name, int m, double seconds, d
     fflush(stdout);
 }
 
-static mica_linear_weight describe(int kind, int64_t k) {
-    mica_linear_weight w = {.kind = (uint8_t)kind, .x_kind = MICA_KIND_F32};
-    w.row_bytes = k * mica_kind_bytes(kind);
-    if (kind != MICA_KIND_U8) return w;
-    w.quant = (mica_quant_desc){MICA_QUANT_DESC_MXFP4, 4, 32, MICA_KIND_U8};
-    w.row_bytes = k / 2;
-    w.scale_bytes = k / 32;
+static const mica_quant_desc mxfp4 = {MICA_QUANT_DESC_MXFP4, 4, 32, MICA_KIND_U8};
+static const mica_quant_desc mxfp8 = {MICA_QUANT_DESC_MXFP8, 8, 32, MICA_KIND_U8};
+static const mica_quant_desc nvfp4 = {MICA_QUANT_DESC_NVFP4, 4, 16, MICA_KIND_U8};
+static const mica_quant_desc affine4 = {MICA_QUANT_DESC_AFFINE, 4, 64, MICA_KIND_BF16};
+static const mica_quant_desc affine6 = {MICA_QUANT_DESC_AFFINE, 6, 64, MICA_KIND_BF16};
+static const mica_quant_desc affine8 = {MICA_QUANT_DESC_AFFINE, 8, 64, MICA_KIND_BF16};
+
+/* quant NULL: bf16. */
+static mica_linear_weight describe(const mica_quant_desc *quant, int64_t k) {
+    mica_linear_weight w = {.kind = MICA_KIND_BF16, .x_kind = MICA_KIND_F32, .row_bytes = k * 2};
+    if (!quant) return w;
+    w.kind = MICA_KIND_U8;
+    w.quant = *quant;
+    w.row_bytes = mica_quant_code_bytes(*quant, k);
+    w.scale_bytes = mica_quant_scale_bytes(*quant, k);
     return w;
 }
 
-static void bench_linear(bench *b, const char *name, int64_t n, int64_t k) {
+/* Scales, and biases of affine. */
+static uint8_t *make_scales(const mica_quant_desc *quant, size_t bytes) {
+    uint8_t *scales = take_memory(bytes);
+    uint8_t sane = quant->mode == MICA_QUANT_DESC_NVFP4 ? 40 : 118;
+    for (size_t i = 0; i < bytes; i++) scales[i] = (uint8_t)(sane + i % 5);
+    for (size_t i = 0; i < bytes && quant->mode == MICA_QUANT_DESC_AFFINE; i++)
+        scales[i] = i % 2 ? 0x3C : (uint8_t)i;
+    return scales;
+}
+
+static void bench_linear(bench *b, const char *name, const mica_quant_desc *quant, int64_t n,
+                         int64_t k) {
     static const int rows[] = {1, 2, 4, 8, 16, 64, 512};
     if (!strstr(name, b->filter)) return;
-    mica_linear_args a = {.rows_each = 1, .n = n, .k = k, .weight = describe(MICA_KIND_BF16, k)};
-    void *w = make_bytes((size_t)(n * k * 2), true);
+    mica_linear_args a = {.rows_each = 1, .n = n, .k = k, .weight = describe(quant, k)};
+    size_t scale_bytes = (size_t)(n * a.weight.scale_bytes);
+    bool is_affine = quant && quant->mode == MICA_QUANT_DESC_AFFINE;
+    double weight_bytes =
+        (double)n * (double)(a.weight.row_bytes + a.weight.scale_bytes * (is_affine ? 2 : 1));
+    void *w = make_bytes((size_t)(n * a.weight.row_bytes), !quant);
+    uint8_t *scales = quant ? make_scales(quant, scale_bytes) : NULL;
+    a.scales = (uintptr_t)scales;
+    if (is_affine) a.biases = a.scales;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int m = rows[i];
         if (n > 100000 && m > 64) continue;
@@ -216,11 +242,12 @@ static void bench_linear(bench *b, const char *name, int64_t n, int64_t k) {
         a.out = (uintptr_t)out;
         double s =
             median_seconds(&b->team, b->is_avx512 ? mica_linear_avx512 : mica_linear_avx2, &a);
-        double bytes = (double)n * (double)k * 2 + 4.0 * m * (double)(n + k);
+        double bytes = weight_bytes + 4.0 * m * (double)(n + k);
         print_row(b, name, m, s, bytes, 2.0 * m * (double)n * (double)k);
         free(x);
         free(out);
     }
+    free(scales);
     free(w);
 }
 
@@ -232,8 +259,7 @@ static void bench_experts(bench *b, const char *name, mica_cpu_function function
     if (!strstr(name, b->filter)) return;
     mica_linear_experts_args a = {.n = n, .k = k, .slots = SLOTS, .n_experts = EXPERTS};
     void *w = make_bytes((size_t)(EXPERTS * n * k / 2), false);
-    uint8_t *scales = take_memory((size_t)(EXPERTS * n * k / 32));
-    for (int64_t i = 0; i < EXPERTS * n * k / 32; i++) scales[i] = (uint8_t)(118 + i % 5);
+    uint8_t *scales = make_scales(&mxfp4, (size_t)(EXPERTS * n * k / 32));
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         int m = rows[i];
         int64_t x_rows = is_shared ? m : m * SLOTS;
@@ -253,7 +279,7 @@ static void bench_experts(bench *b, const char *name, mica_cpu_function function
         a.out = (uintptr_t)out;
         a.tokens = m;
         a.x_divide = is_shared ? SLOTS : 1;
-        a.weight = describe(MICA_KIND_U8, k);
+        a.weight = describe(&mxfp4, k);
         double s = median_seconds(&b->team, function, &a);
         double bytes = active * (double)n * (double)k * 17 / 32 +
                        4.0 * ((double)x_rows * (double)k + 4.0 * m * (double)n);
@@ -297,10 +323,15 @@ int main(int argc, char **argv) {
     printf("%d threads, %s; ceilings: read %.1f GB/s, multiply-add %.1f GFLOP/s\n", threads,
            b.is_avx512 ? "avx512" : "avx2", b.read_gbs, b.gflops);
     printf("%-26s %5s %10s %8s %6s %8s %6s\n", "case", "rows", "ms", "GB/s", "", "GFLOP/s", "");
-    bench_linear(&b, "q bf16 4096x2880", 4096, 2880);
-    bench_linear(&b, "o bf16 2880x4096", 2880, 4096);
-    bench_linear(&b, "router bf16 32x2880", 32, 2880);
-    bench_linear(&b, "lm_head bf16 201088x2880", 201088, 2880);
+    bench_linear(&b, "q bf16 4096x2880", NULL, 4096, 2880);
+    bench_linear(&b, "o bf16 2880x4096", NULL, 2880, 4096);
+    bench_linear(&b, "router bf16 32x2880", NULL, 32, 2880);
+    bench_linear(&b, "lm_head bf16 201088x2880", NULL, 201088, 2880);
+    bench_linear(&b, "ffn affine4g64 16384x4096", &affine4, 16384, 4096);
+    bench_linear(&b, "ffn affine6g64 16384x4096", &affine6, 16384, 4096);
+    bench_linear(&b, "ffn affine8g64 16384x4096", &affine8, 16384, 4096);
+    bench_linear(&b, "ffn mxfp8 16384x4096", &mxfp8, 16384, 4096);
+    bench_linear(&b, "ffn nvfp4 16384x4096", &nvfp4, 16384, 4096);
     mica_cpu_function exact = b.is_avx512 ? mica_linear_experts_avx512 : mica_linear_experts_avx2;
     mica_cpu_function fast = b.is_avx512 && __builtin_cpu_supports("avx512vnni")
                                  ? mica_linear_experts_int8_avx512_vnni

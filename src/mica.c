@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/thread_pool.h"
 #include "core/runtime.h"
+#include "format/gguf_tokenizer.h"
 #include "hub/resolve.h"
 #include "plan/plan.h"
 #include "text/template.h"
@@ -146,18 +147,59 @@ void mica_runtime_get_stats(const mica_runtime *rt, mica_runtime_stats *out) {
 
 /* ---- text ---- */
 
+/* The text modules know no model formats: of a GGUF file they get texts. */
+static mica_status open_gguf_tokenizer(const mica_host *host, const char *path,
+                                       mica_tokenizer **out, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    mica_gguf *gguf = NULL;
+    mica_str text;
+    mica_str_init(&text, host->allocator);
+    MICA_TRY(mica_gguf_open(host, path, &gguf, err));
+    MICA_TRY(mica_gguf_tokenizer_text(gguf, &text, err));
+    MICA_TRY(mica_tokenizer_create(host, mica_gguf_name(gguf), text.data, text.bytes, out, err));
+done:
+    mica_str_deinit(&text);
+    mica_gguf_close(&gguf);
+    return st;
+}
+
+static mica_status open_gguf_template(const mica_host *host, const char *path, bool for_tools,
+                                      mica_chat_template **out, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    mica_gguf *gguf = NULL;
+    mica_slice source = {0};
+    mica_str tokens;
+    mica_str_init(&tokens, host->allocator);
+    MICA_TRY(mica_gguf_open(host, path, &gguf, err));
+    MICA_TRY(mica_gguf_chat_template(gguf, for_tools, &source, err));
+    MICA_TRY(mica_gguf_special_tokens_text(gguf, &tokens, err));
+    MICA_TRY(mica_chat_template_create(host, source.data, source.bytes, tokens.data, out, err));
+done:
+    mica_str_deinit(&tokens);
+    mica_gguf_close(&gguf);
+    return st;
+}
+
 mica_status mica_tokenizer_open(mica_runtime *runtime, const char *path, mica_tokenizer **out,
                                 mica_error *err) {
     if (!runtime || !path || !out)
         return mica_fail(err, MICA_STATUS_INVALID, "mica_tokenizer_open: an argument is NULL");
-    return mica_tokenizer_load(&runtime->host, path, out, err);
+    bool is_gguf;
+    mica_status st = mica_gguf_is_file(&runtime->host, path, &is_gguf, err);
+    if (st != MICA_STATUS_OK) return st;
+    return is_gguf ? open_gguf_tokenizer(&runtime->host, path, out, err)
+                   : mica_tokenizer_load(&runtime->host, path, out, err);
 }
 
 mica_status mica_chat_template_open(mica_runtime *runtime, const char *path, bool for_tools,
                                     mica_chat_template **out, mica_error *err) {
     if (!runtime || !path || !out)
         return mica_fail(err, MICA_STATUS_INVALID, "mica_chat_template_open: an argument is NULL");
-    return mica_chat_template_load(&runtime->host, path, for_tools, out, err);
+    bool is_gguf;
+    mica_status st = mica_gguf_is_file(&runtime->host, path, &is_gguf, err);
+    if (st != MICA_STATUS_OK) return st;
+    return is_gguf ? open_gguf_template(&runtime->host, path, for_tools, out, err)
+                   : mica_chat_template_load(&runtime->host, path, for_tools, out, err);
 }
 
 /* ---- hub ---- */

@@ -1,7 +1,8 @@
 /* synth_checkpoint CONFIG_DIR OUT_DIR [--seed N] [--threads N]
  *
  * Writes a checkpoint of any supported configuration at its true shapes with random, sane weights:
- * norms near one, matrices scaled by 1 / sqrt(columns), MXFP4 scales to match. For load and speed
+ * norms near one, matrices scaled by 1 / sqrt(columns), scales of quantised ones to match (MXFP4, and
+ * all of MLX's formats where config.json has `quantization`). For load and speed
  * tests where real weights cannot be had. Follows the folder's shard index if there is one and
  * copies the configuration, tokenizer and template files. The same seed gives the same bytes on any
  * number of threads. */
@@ -18,6 +19,7 @@
 #include "format/checkpoint_index.h"
 #include "format/safetensors_writer.h"
 #include "kernel/float_format.h"
+#include "kernel/quant_block.h"
 #include "model/model.h"
 
 #define BLOCK_BYTES (1u << 20) /* filled and written at once; a multiple of every element size */
@@ -28,6 +30,9 @@ typedef struct tensor_spec {
     mica_shape shape;
     uint64_t bytes;
     uint32_t shard;
+    uint8_t quant_mode; /* mica_quant_mode of the matrix that it is a part of, in MLX's layout */
+    uint8_t quant_bits;
+    int64_t quant_columns; /* elements of one of its rows */
 } tensor_spec;
 
 typedef struct synth {
@@ -87,6 +92,25 @@ static void fill_scales(const tensor_spec *t, uint8_t *out, size_t bytes, uint64
     for (size_t i = 0; i < bytes; i++) out[i] = (uint8_t)(middle - 1 + (int)(mix(state) % 3));
 }
 
+/* Scales and biases of MLX's formats. Codes are random in all of their range, whose deviation is 1/12 of
+ * its width squared (affine), about 2.9 (E2M1) or 130 (E4M3). */
+static void fill_parameters(const tensor_spec *t, uint8_t *out, size_t bytes, uint64_t *state) {
+    float deviation = 1.0f / sqrtf((float)t->quant_columns), range = (float)(1 << t->quant_bits);
+    if (t->dtype == MICA_SAFETENSORS_BF16) {
+        float scale = deviation * sqrtf(12.0f) / range;
+        float mean = ends_with(t->name, ".biases") ? -scale * (range - 1) / 2 : scale;
+        for (size_t i = 0; i < bytes / 2; i++) {
+            uint16_t h = mica_bf16_from_f32(mean * (1 + 0.02f * near_normal(state)));
+            memcpy(out + 2 * i, &h, sizeof h);
+        }
+        return;
+    }
+    float scale = deviation / (t->quant_mode == MICA_QUANT_MXFP8 ? 130.0f : 2.9f);
+    int byte = t->quant_mode == MICA_QUANT_NVFP4 ? mica_e4m3_from_f32(scale)
+                                                 : 127 + (int)lroundf(log2f(scale));
+    for (size_t i = 0; i < bytes; i++) out[i] = (uint8_t)(byte + (int)(mix(state) % 3));
+}
+
 static void fill_bytes(uint8_t *out, size_t bytes, uint64_t *state) {
     for (size_t i = 0; i < bytes; i += 8) {
         uint64_t w = mix(state);
@@ -108,9 +132,14 @@ static void fill_block(const synth *s, const tensor_spec *t, uint64_t index, uin
                        size_t bytes) {
     uint64_t state = s->seed ^ mica_slice_hash(mica_slice_from(t->name)) ^ (index << 40);
     mix(&state);
-    if (t->dtype == MICA_SAFETENSORS_BF16) fill_floats(t, out, bytes, &state);
+    bool is_mlx = t->quant_mode != MICA_QUANT_NONE;
+    if (is_mlx && t->dtype != MICA_SAFETENSORS_U32) fill_parameters(t, out, bytes, &state);
+    else if (t->dtype == MICA_SAFETENSORS_BF16) fill_floats(t, out, bytes, &state);
     else if (ends_with(t->name, "_scales")) fill_scales(t, out, bytes, &state);
     else fill_bytes(out, bytes, &state);
+    if (t->quant_mode != MICA_QUANT_MXFP8 || t->dtype != MICA_SAFETENSORS_U32) return;
+    for (size_t i = 0; i < bytes; i++)
+        if ((out[i] & 0x7F) == 0x7F) out[i] ^= 1; /* not NaN */
 }
 
 /* ---- what to write ---- */
@@ -126,6 +155,39 @@ static mica_status collect(void *context, const char *name, mica_safetensors_dty
     if (!t->name || mica_safetensors_tensor_bytes(dtype, shape, &t->bytes))
         return mica_fail(err, MICA_STATUS_LIMIT, "%s: too large", name);
     return MICA_STATUS_OK;
+}
+
+/* As the loader reads MLX's rules; formats and shapes have been checked by the prediction. */
+static void find_format(const mica_config_quant *q, const char *path, tensor_spec *t) {
+    static const uint8_t bits[] = {0, 4, 4, 8, 4};
+    mica_quant_mode mode = q->mode;
+    int32_t said = q->bits;
+    for (size_t i = 0; i < q->n_rules; i++) {
+        if (strcmp(q->rules[i].path, path) != 0) continue;
+        mode = q->rules[i].mode;
+        said = q->rules[i].bits;
+    }
+    t->quant_mode = (uint8_t)mode;
+    t->quant_bits = said ? (uint8_t)said : bits[mode];
+}
+
+/* Parts of a matrix follow each other: <path>.weight of U32, <path>.scales, <path>.biases. */
+static void mark_parts(synth *s, const mica_config *config) {
+    char path[256];
+    tensor_spec last = {0};
+    for (size_t i = 0; i < s->tensors.count; i++) {
+        tensor_spec *t = mica_vec_at(&s->tensors, i);
+        if (t->dtype == MICA_SAFETENSORS_U32) {
+            snprintf(path, sizeof path, "%.*s", (int)(strlen(t->name) - strlen(".weight")), t->name);
+            find_format(&config->quant_mlx, path, t);
+            t->quant_columns = t->shape.dims[t->shape.rank - 1] * 32 / t->quant_bits;
+            last = *t;
+        } else if (ends_with(t->name, ".scales") || ends_with(t->name, ".biases")) {
+            t->quant_mode = last.quant_mode;
+            t->quant_bits = last.quant_bits;
+            t->quant_columns = last.quant_columns;
+        }
+    }
 }
 
 static mica_status assign_shards(synth *s, mica_error *err) {
@@ -153,6 +215,7 @@ static mica_status read_inputs(synth *s, const char *folder, mica_error *err) {
     size_t bytes = 0;
     MICA_TRY(mica_config_load(s->host, folder, &config, err));
     MICA_TRY(mica_model_predict(config, collect, s, err));
+    mark_parts(s, config);
     MICA_TRY(mica_path_join(folder, MICA_CHECKPOINT_INDEX_NAME, path, err));
     if (mica_path_kind_of(path) == MICA_PATH_FILE) {
         MICA_TRY(mica_file_read_all(s->host, path, MICA_CHECKPOINT_INDEX_BYTES_MAX, &text, &bytes,

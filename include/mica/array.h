@@ -104,6 +104,7 @@ typedef enum mica_quant_mode {
     MICA_QUANT_MXFP4,  /* E2M1 codes, E8M0 scale per 32 */
     MICA_QUANT_MXFP8,  /* E4M3 codes, E8M0 scale per 32 */
     MICA_QUANT_NVFP4,  /* E2M1 codes, E4M3 scale per 16 */
+    MICA_QUANT_NVFP4_SCALED, /* the same times an f32 factor, one for each matrix [N, K] */
 } mica_quant_mode;
 
 typedef struct mica_quant {
@@ -144,8 +145,8 @@ MICA_API mica_array mica_array_view(mica_graph *g, mica_dtype dtype, int rank, c
                                     void *context);
 MICA_API mica_array mica_scalar(mica_graph *g, float value); /* f32, rank 0 */
 /* A quantised array [..., N, K] from its parts as MLX stores them (codes U32 or bytes, scales,
- * biases or NULL), each aligned to its elements; all are viewed, not copied, and must stay unchanged
- * until the graph goes. */
+ * biases or NULL; for NVFP4_SCALED biases are the factors, f32 [...]), each aligned to its elements;
+ * all are viewed, not copied, and must stay unchanged until the graph goes. */
 MICA_API mica_array mica_array_view_quantized(mica_graph *g, mica_quant quant, int rank,
                                               const int64_t *dims, const void *codes,
                                               const void *scales, const void *biases);

@@ -1,5 +1,6 @@
-/* A model: a folder with config.json and safetensors, as Hugging Face publishes it. Loading checks
- * every file against the configuration before a weight is used. Next: engine.h generates text. */
+/* A model: a folder with config.json and safetensors, as Hugging Face publishes it, or one GGUF
+ * file. Loading checks every file against the configuration before a weight is used. Next: engine.h
+ * generates text. */
 #pragma once
 #include "mica/array.h"
 
@@ -19,8 +20,8 @@ typedef struct mica_model_options {
     void *progress_context;
 } mica_model_options;
 
-/* path: the model folder. Errors: NOT_FOUND, IO, FORMAT, UNSUPPORTED (family, dtype, rope type),
- * LIMIT (memory budget: both numbers), CANCELLED. */
+/* path: the model folder, or a GGUF file. Errors: NOT_FOUND, IO, FORMAT, UNSUPPORTED (family,
+ * dtype, rope type), LIMIT (memory budget: both numbers), CANCELLED. */
 MICA_API mica_status mica_model_open(mica_runtime *runtime, const char *path,
                                      const mica_model_options *options, mica_model **out,
                                      mica_error *err);
@@ -88,8 +89,8 @@ MICA_API mica_status mica_model_estimate(const mica_model *model, int64_t contex
 
 /* ---- a checkpoint file on its own ---------------------------------------------------------- */
 
-/* Applies the whole strict check to one .safetensors file, or to the shards of a folder, without a
- * configuration. Threads: one at a time. */
+/* Applies the whole strict check to one .safetensors or GGUF file, or to the shards of a folder,
+ * without a configuration. Threads: one at a time. */
 typedef struct mica_tensor_list mica_tensor_list;
 MICA_API mica_status mica_tensor_list_open(mica_runtime *runtime, const char *path,
                                            mica_tensor_list **out, mica_error *err);

@@ -149,6 +149,11 @@ MICA_API mica_array mica_layer_norm(mica_graph *g, mica_array x, mica_array weig
  * Source: Su et al. 2021. */
 MICA_API mica_array mica_rope(mica_graph *g, mica_array x, mica_array positions,
                               mica_array inverse_frequencies, float scale, bool interleaved);
+/* The same with a table for each sequence: inverse_frequencies f32 [tables, r/2]; token i turns by
+ * row tables[i] (i32 [t]), and not at all where there is no such row. */
+MICA_API mica_array mica_rope_tables(mica_graph *g, mica_array x, mica_array positions,
+                                     mica_array inverse_frequencies, mica_array tables,
+                                     float scale, bool interleaved);
 
 typedef enum mica_glu_kind {
     MICA_GLU_SILU,      /* silu(gate) * up */
@@ -165,6 +170,9 @@ typedef struct mica_glu_options {
 } mica_glu_options;
 /* x [..., 2n] -> [..., n]. */
 MICA_API mica_array mica_glu(mica_graph *g, mica_array x, mica_glu_options options);
+/* The same of gate and up [..., n], two arrays of one dtype; options.interleaved must be false. */
+MICA_API mica_array mica_glu_pair(mica_graph *g, mica_array gate, mica_array up,
+                                  mica_glu_options options);
 
 typedef struct mica_attention_options {
     float scale;    /* 0 = 1 / sqrt(dim) */

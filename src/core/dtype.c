@@ -90,7 +90,14 @@ bool mica_shape_broadcast(const mica_shape *a, const mica_shape *b, mica_shape *
 
 int mica_quant_parts(mica_quant q) {
     if (q.mode == MICA_QUANT_NONE) return 1;
-    return q.mode == MICA_QUANT_AFFINE ? 3 : 2;
+    return q.mode == MICA_QUANT_AFFINE || q.mode == MICA_QUANT_NVFP4_SCALED ? 3 : 2;
+}
+
+/* Matrices of the last two axes; a row alone counts as one. */
+static uint64_t count_matrices(const mica_shape *s) {
+    uint64_t count = 1;
+    for (int i = 0; i + 2 < s->rank; i++) count *= (uint64_t)s->dims[i];
+    return count;
 }
 
 uint64_t mica_part_bytes(mica_dtype dtype, mica_quant q, const mica_shape *s, int part) {
@@ -98,6 +105,7 @@ uint64_t mica_part_bytes(mica_dtype dtype, mica_quant q, const mica_shape *s, in
     uint64_t count = (uint64_t)mica_shape_count(s);
     if (q.mode == MICA_QUANT_NONE) return count * mica_dtype_bytes(dtype);
     if (part == 0) return count / 8 * q.bits; /* K is a multiple of the group, hence of 8 */
+    if (part == 2 && q.mode == MICA_QUANT_NVFP4_SCALED) return count_matrices(s) * sizeof(float);
     return count / q.group * mica_dtype_bytes((mica_dtype)q.scale_dtype);
 }
 
@@ -113,16 +121,17 @@ bool mica_quant_is_valid(mica_quant q) {
                 q.scale_dtype == MICA_DTYPE_BF16);
     case MICA_QUANT_MXFP4: return q.bits == 4 && q.group == 32 && is_u8;
     case MICA_QUANT_MXFP8: return q.bits == 8 && q.group == 32 && is_u8;
-    case MICA_QUANT_NVFP4: return q.bits == 4 && q.group == 16 && is_u8;
+    case MICA_QUANT_NVFP4:
+    case MICA_QUANT_NVFP4_SCALED: return q.bits == 4 && q.group == 16 && is_u8;
     }
     return false;
 }
 
 const char *mica_quant_format(mica_quant q, char out[32]) {
-    static const char *const names[] = {"", "affine", "mxfp4", "mxfp8", "nvfp4"};
+    static const char *const names[] = {"", "affine", "mxfp4", "mxfp8", "nvfp4", "nvfp4_scaled"};
     if (q.mode == MICA_QUANT_AFFINE)
         snprintf(out, 32, "affine%ug%u", (unsigned)q.bits, (unsigned)q.group);
     else
-        snprintf(out, 32, "%s", q.mode < 5 ? names[q.mode] : "?");
+        snprintf(out, 32, "%s", q.mode < 6 ? names[q.mode] : "?");
     return out;
 }

@@ -29,8 +29,9 @@ const char *mica_shape_format(const mica_shape *s, char out[176]);
 bool mica_shape_broadcast(const mica_shape *a, const mica_shape *b, mica_shape *out);
 
 /* ---- quantised types ---- */
-/* Codes, scales, biases: bytes of each part of a quantised (or dense: part 0) array of this shape;
- * part 0..2, 0 when the part does not exist. Planar: each part is row-major over all leading axes. */
+/* Codes, scales, biases (of nvfp4_scaled: one f32 factor for each matrix of the last two axes): bytes
+ * of each part of a quantised (or dense: part 0) array of this shape; part 0..2, 0 when the part does
+ * not exist. Planar: each part is row-major over all leading axes. */
 int mica_quant_parts(mica_quant q);
 uint64_t mica_part_bytes(mica_dtype dtype, mica_quant q, const mica_shape *s, int part);
 /* Whether bits, group and scale dtype fit the mode (quantisation facts, section 1). */

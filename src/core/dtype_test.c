@@ -118,6 +118,13 @@ static void part_bytes(void **state) {
     assert_int_equal(mica_part_bytes(MICA_DTYPE_BF16, fp4, &s, 0), 384);
     assert_int_equal(mica_part_bytes(MICA_DTYPE_BF16, fp4, &s, 1), 24);
     assert_int_equal(mica_part_bytes(MICA_DTYPE_BF16, fp4, &s, 2), 0);
+    mica_quant scaled = {MICA_QUANT_NVFP4_SCALED, 4, 16, MICA_DTYPE_U8};
+    assert_int_equal(mica_quant_parts(scaled), 3);
+    assert_int_equal(mica_part_bytes(MICA_DTYPE_BF16, scaled, &s, 0), 384);
+    assert_int_equal(mica_part_bytes(MICA_DTYPE_BF16, scaled, &s, 1), 48);
+    assert_int_equal(mica_part_bytes(MICA_DTYPE_BF16, scaled, &s, 2), 2 * sizeof(float));
+    assert_true(mica_shape_make(1, (int64_t[]){128}, &s));
+    assert_int_equal(mica_part_bytes(MICA_DTYPE_BF16, scaled, &s, 2), sizeof(float));
 }
 
 /* Proves: exactly the quantised types that the header lists are valid, of all there could be. */
@@ -132,9 +139,9 @@ static void valid_quants(void **state) {
                     mica_quant q = {(uint8_t)mode, (uint8_t)bits, groups[g], (uint8_t)scale};
                     if (!mica_quant_is_valid(q)) continue;
                     n_valid++;
-                    assert_true(mode <= MICA_QUANT_NVFP4 && q.group % 8 == 0);
+                    assert_true(mode <= MICA_QUANT_NVFP4_SCALED && q.group % 8 == 0);
                 }
-    assert_int_equal(n_valid, 6 * 3 * 3 + 3);
+    assert_int_equal(n_valid, 6 * 3 * 3 + 4);
     char text[32];
     mica_quant q = {MICA_QUANT_AFFINE, 4, 64, MICA_DTYPE_BF16}, bad = {250, 255, 65535, 255};
     assert_string_equal(mica_quant_format(q, text), "affine4g64");

@@ -35,6 +35,7 @@ static bool is_aligned(const void *data, size_t bytes) { return (uintptr_t)data 
 
 /* Bytes of the element that a part of a quantised array is made of. */
 static size_t part_item_bytes(mica_quant quant, int part) {
+    if (part == 2 && quant.mode == MICA_QUANT_NVFP4_SCALED) return sizeof(float);
     if (part) return mica_dtype_bytes((mica_dtype)quant.scale_dtype);
     return quant.mode == MICA_QUANT_AFFINE ? sizeof(uint32_t) : 1;
 }

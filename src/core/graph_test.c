@@ -466,6 +466,8 @@ static mica_array call_layers(chaos *c) {
     case 8:
         return mica_layer_norm(c->g, a[0], a[1], a[2], pick_float(c));
     case 9:
+        if (pick(c, 2))
+            return mica_rope_tables(c->g, a[0], a[1], a[2], a[3], pick_float(c), pick(c, 2));
         return mica_rope(c->g, a[0], a[1], a[2], pick_float(c), pick(c, 2));
     case 10:
         return mica_glu(c->g, a[0], glu);

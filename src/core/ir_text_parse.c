@@ -215,7 +215,8 @@ static bool find_quant(mica_slice word, mica_quant *out) {
     static const uint8_t bits[] = {2, 3, 4, 5, 6, 8};
     static const mica_quant fixed[] = {{MICA_QUANT_MXFP4, 4, 32, MICA_DTYPE_U8},
                                        {MICA_QUANT_MXFP8, 8, 32, MICA_DTYPE_U8},
-                                       {MICA_QUANT_NVFP4, 4, 16, MICA_DTYPE_U8}};
+                                       {MICA_QUANT_NVFP4, 4, 16, MICA_DTYPE_U8},
+                                       {MICA_QUANT_NVFP4_SCALED, 4, 16, MICA_DTYPE_U8}};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
         *out = fixed[i];
         if (is_quant_named(*out, word)) return true;

@@ -11,10 +11,12 @@ typedef struct mica_batch {
     size_t n_groups;
     int32_t *counts, *token_ids, *positions, *token_sequence, *sequences, *rows;
     int32_t *pages[MICA_KV_GROUPS_MAX];
+    float *rope; /* [sequences, n_rope_pairs]; NULL where one table serves all */
+    int32_t n_rope_pairs;
 } mica_batch;
 
-mica_status mica_batch_init(mica_batch *b, mica_runtime *rt, const mica_forward_shape *capacity,
-                            size_t n_groups, mica_error *err);
+mica_status mica_batch_init(mica_batch *b, const mica_model *model,
+                            const mica_forward_shape *capacity, mica_error *err);
 void mica_batch_deinit(mica_batch *b);
 /* Empties it. */
 void mica_batch_begin(mica_batch *b);

@@ -31,9 +31,9 @@ static mica_status read_options(const mica_model *model, const mica_engine_optio
                  "the model was opened with check_only: it has no weights");
     MICA_REQUIRE(o->context >= 0, MICA_STATUS_INVALID, "a context of %lld tokens",
                  (long long)o->context);
-    MICA_REQUIRE(o->context <= model->config->max_position_embeddings, MICA_STATUS_LIMIT,
+    MICA_REQUIRE(o->context <= mica_model_context_max(model), MICA_STATUS_LIMIT,
                  "a context of %lld tokens, the model goes to %lld", (long long)o->context,
-                 (long long)model->config->max_position_embeddings);
+                 (long long)mica_model_context_max(model));
 done:
     return st;
 }
@@ -55,7 +55,7 @@ static mica_status choose_context(mica_engine *e, const mica_engine_options *o, 
     uint64_t budget = rt->memory_budget_bytes;
     uint64_t used = atomic_load(&rt->weight_bytes) + atomic_load(&rt->kv_bytes);
     uint64_t room = budget > used ? budget - used : 0;
-    int64_t high = o->context ? o->context : e->model->config->max_position_embeddings;
+    int64_t high = o->context ? o->context : mica_model_context_max(e->model);
     e->context = high;
     if (!budget || kv_bytes_at(e->model, e->mode, high, e->n_sequences) <= room)
         return MICA_STATUS_OK;
@@ -340,13 +340,14 @@ static bool admit(mica_engine *e, mica_request_slot *slot) {
     e->sequence_owner[index] = (int32_t)(slot - e->slots);
     mica_sequence *s = &e->sequences[index];
     if (slot->request.on_prompt_logits) mica_sequence_clear(s, e->pools); /* every row is wanted */
+    int64_t most = slot->request.max_tokens, room = e->context - slot->n_prompt;
+    int64_t tokens = slot->n_prompt + (most && most < room ? most : room);
+    mica_sequence_set_length(s, e->model, tokens - 1); /* the last one is never computed */
     mica_sequence_set_prompt(s, e->pools, slot->ids, slot->n_prompt);
     slot->n_reused = s->n_cached;
     mica_free(e->model->runtime->host.allocator, slot->ids);
     slot->ids = NULL;
     slot->request.ids = s->ids;
-    int64_t most = slot->request.max_tokens;
-    int64_t tokens = most && most < e->context - s->n_ids ? s->n_ids + most : e->context;
     return mica_sequence_reserve(s, e->pools, tokens);
 }
 

@@ -69,7 +69,7 @@ mica_status mica_runner_init(mica_runner *r, const mica_model *model,
     mica_executable *e = NULL;
     *r = (mica_runner){.model = model, .pools = pools, .vocab = model->config->vocab_size};
     uint64_t bytes = (uint64_t)capacity->n_rows * (uint64_t)r->vocab * sizeof(float);
-    MICA_TRY(mica_batch_init(&r->batch, rt, capacity, model->n_kv_groups, err));
+    MICA_TRY(mica_batch_init(&r->batch, model, capacity, err));
     MICA_TRY(rt->device->backend->buffer_create(rt->device, bytes, &r->logits, err));
     MICA_TRY(find_plan(r, 1, 1, &e, err));
 done:

@@ -2,8 +2,8 @@
 #pragma once
 #include "engine/batch.h"
 
-/* Least recently used ones go. All that an engine asks for fit: 12 token buckets with one row, and 6
- * that have as many rows as tokens. */
+/* Least recently used ones go. All that an engine asks for fit: 12 token buckets with one row, and
+ * 6 that have as many rows as tokens. */
 #define MICA_PLANS_MAX 20
 
 typedef struct mica_runner_plan {

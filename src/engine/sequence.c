@@ -2,15 +2,21 @@
 #include "engine/sequence.h"
 #include <string.h>
 #include "base/error.h"
+#include "model/rope_frequencies.h"
 
 mica_status mica_sequence_init(mica_sequence *s, const mica_model *model, int64_t context,
                                mica_error *err) {
     mica_status st = MICA_STATUS_OK;
     const mica_host *host = &model->runtime->host;
     *s = (mica_sequence){.context = context, .n_groups = model->n_kv_groups};
+    s->n_rope_pairs = model->n_rope_pairs;
     s->ids = MICA_NEW_ARRAY(host->allocator, int32_t, (size_t)context);
     MICA_REQUIRE(s->ids, MICA_STATUS_OUT_OF_MEMORY, "out of memory: a sequence of %lld tokens",
                  (long long)context);
+    if (s->n_rope_pairs) {
+        s->rope = MICA_NEW_ARRAY(host->allocator, float, (size_t)s->n_rope_pairs);
+        MICA_REQUIRE(s->rope, MICA_STATUS_OUT_OF_MEMORY, "out of memory: a rotary table");
+    }
     for (size_t g = 0; g < s->n_groups; g++) {
         s->table_width[g] = (int32_t)mica_kv_group_pages(&model->kv_groups[g], context);
         s->pages[g] = MICA_NEW_ARRAY(host->allocator, int32_t, (size_t)s->table_width[g]);
@@ -23,6 +29,7 @@ done:
 
 void mica_sequence_deinit(mica_sequence *s, const mica_host *host) {
     mica_free(host->allocator, s->ids);
+    mica_free(host->allocator, s->rope);
     for (size_t g = 0; g < s->n_groups; g++) mica_free(host->allocator, s->pages[g]);
     *s = (mica_sequence){0};
 }
@@ -54,6 +61,17 @@ static bool ring_holds(const mica_sequence *s, const mica_page_pool *pool, size_
     int64_t oldest = length - (int64_t)s->table_width[g] * MICA_PAGE_TOKENS;
     int64_t needed = position - pool->group.window + 1;
     return oldest <= 0 || needed >= oldest;
+}
+
+void mica_sequence_set_length(mica_sequence *s, const mica_model *model, int64_t length) {
+    float table[MICA_ROPE_PAIRS_MAX];
+    size_t bytes = (size_t)s->n_rope_pairs * sizeof *table;
+    if (!s->n_rope_pairs) return;
+    mica_model_rope_table(model, length, table);
+    if (memcmp(table, s->rope, bytes) == 0) return;
+    memcpy(s->rope, table, bytes);
+    if (s->n_written < s->n_cached) s->n_written = s->n_cached;
+    s->n_cached = 0;
 }
 
 void mica_sequence_set_prompt(mica_sequence *s, const mica_page_pool *pools, const int32_t *ids,

@@ -88,6 +88,7 @@ static void init_fails(void **state) {
         mica_runtime rt = {.host.allocator = &counter.allocator};
         mica_model model = c.model;
         model.runtime = &rt;
+        model.n_rope_pairs = 8;
         mica_status st = mica_sequence_init(&s, &model, CONTEXT, &err);
         mica_sequence_deinit(&s, &rt.host);
         assert_int_equal(counter.n_live, 0);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/vec.h"
 #include "format/checkpoint_parts.h"
+#include "format/gguf_tensors.h"
 
 enum {
     ALIGNMENT_MAX = 4096,  /* what a mapping has */
@@ -18,7 +19,7 @@ enum {
 /* ---- opening ---- */
 
 static mica_status make_shard_table(mica_checkpoint *c, size_t count, mica_error *err) {
-    c->shards = MICA_NEW_ARRAY(c->host->allocator, mica_safetensors *, count);
+    c->shards = MICA_NEW_ARRAY(c->host->allocator, checkpoint_shard, count);
     if (!c->shards) return mica_fail_memory(err, count * sizeof *c->shards, "a checkpoint");
     return MICA_STATUS_OK;
 }
@@ -26,7 +27,8 @@ static mica_status make_shard_table(mica_checkpoint *c, size_t count, mica_error
 /* name: what the model calls the file; blobs of a cache are called by their digest. */
 static mica_status open_shard(mica_checkpoint *c, const char *name, const char *path,
                               mica_error *err) {
-    mica_status st = mica_safetensors_open(c->host, path, &c->shards[c->n_shards], err);
+    checkpoint_shard *shard = &c->shards[c->n_shards];
+    mica_status st = mica_safetensors_open(c->host, path, &shard->safetensors, err);
     if (st == MICA_STATUS_OK) c->n_shards++;
     const char *slash = strrchr(path, '/');
     if (st != MICA_STATUS_OK && strcmp(slash ? slash + 1 : path, name) != 0)
@@ -38,6 +40,13 @@ static mica_status open_only_file(mica_checkpoint *c, const char *name, const ch
                                   mica_error *err) {
     mica_status st = make_shard_table(c, 1, err);
     return st == MICA_STATUS_OK ? open_shard(c, name, path, err) : st;
+}
+
+static mica_status open_gguf(mica_checkpoint *c, const char *path, mica_error *err) {
+    mica_status st = make_shard_table(c, 1, err);
+    if (st == MICA_STATUS_OK) st = mica_gguf_open(c->host, path, &c->shards[0].gguf, err);
+    if (st == MICA_STATUS_OK) c->n_shards = 1;
+    return st;
 }
 
 static mica_status open_indexed_shards(mica_checkpoint *c, const mica_model_folder *folder,
@@ -63,9 +72,13 @@ int checkpoint_compare_tensors(const void *a, const void *b) {
     return (x->shard > y->shard) - (x->shard < y->shard);
 }
 
+static size_t count_tensors(const checkpoint_shard *s) {
+    return s->gguf ? mica_gguf_count(s->gguf) : mica_safetensors_count(s->safetensors);
+}
+
 static mica_status make_tensor_tables(mica_checkpoint *c, mica_error *err) {
     size_t count = 0;
-    for (size_t i = 0; i < c->n_shards; i++) count += mica_safetensors_count(c->shards[i]);
+    for (size_t i = 0; i < c->n_shards; i++) count += count_tensors(&c->shards[i]);
     if (count > MICA_CHECKPOINT_TENSORS_MAX)
         return mica_fail(err, MICA_STATUS_LIMIT, "%zu tensors in all shards, expected at most %u",
                          count, MICA_CHECKPOINT_TENSORS_MAX);
@@ -76,14 +89,37 @@ static mica_status make_tensor_tables(mica_checkpoint *c, mica_error *err) {
     return MICA_STATUS_OK;
 }
 
+static mica_checkpoint_tensor describe_safetensors(const mica_safetensors_tensor *t) {
+    return (mica_checkpoint_tensor){.name = t->name,
+                                    .name_bytes = t->name_bytes,
+                                    .dtype = t->dtype,
+                                    .shape = t->shape,
+                                    .offset = t->begin,
+                                    .bytes = t->end - t->begin};
+}
+
+/* Blocks count as bytes until the list is rewritten. */
+static mica_checkpoint_tensor describe_gguf(const mica_gguf_tensor *t) {
+    mica_checkpoint_tensor out = {.name = t->name,
+                                  .name_bytes = t->name_bytes,
+                                  .dtype = mica_gguf_plain_dtype(t->type),
+                                  .shape = t->shape,
+                                  .offset = t->begin,
+                                  .bytes = t->end - t->begin};
+    if (out.dtype != MICA_SAFETENSORS_NONE) return out;
+    out.dtype = MICA_SAFETENSORS_U8;
+    out.shape = (mica_shape){.rank = 1, .dims = {(int64_t)out.bytes}};
+    return out;
+}
+
 static mica_status add_tensors(mica_checkpoint *c, size_t shard, mica_error *err) {
-    const mica_safetensors *s = c->shards[shard];
-    for (size_t i = 0; i < mica_safetensors_count(s); i++) {
-        const mica_safetensors_tensor *t = mica_safetensors_at(s, i);
-        c->tensors[c->n_tensors++] =
-            (mica_checkpoint_tensor){t->name,         t->name_bytes, t->dtype,          t->shape,
-                                     (uint32_t)shard, t->begin,      t->end - t->begin, NULL};
-        if (!mica_add_u64(c->bytes, t->end - t->begin, &c->bytes))
+    const checkpoint_shard *s = &c->shards[shard];
+    for (size_t i = 0; i < count_tensors(s); i++) {
+        mica_checkpoint_tensor *t = &c->tensors[c->n_tensors++];
+        *t = s->gguf ? describe_gguf(mica_gguf_at(s->gguf, i))
+                     : describe_safetensors(mica_safetensors_at(s->safetensors, i));
+        t->shard = (uint32_t)shard;
+        if (!mica_add_u64(c->bytes, t->bytes, &c->bytes))
             return mica_fail(err, MICA_STATUS_LIMIT, "the bytes of all shards overflow");
     }
     return MICA_STATUS_OK;
@@ -223,8 +259,14 @@ static mica_status open_path(mica_checkpoint *c, const char *path, mica_error *e
     mica_path_kind kind = mica_path_kind_of(path);
     if (kind == MICA_PATH_FOLDER) return open_folder(c, path, err);
     const char *slash = strrchr(path, '/');
-    mica_status st = open_only_file(c, slash ? slash + 1 : path, path, err);
-    return st == MICA_STATUS_OK ? collect_tensors(c, err) : st;
+    bool is_gguf;
+    mica_status st = mica_gguf_is_file(c->host, path, &is_gguf, err);
+    if (st == MICA_STATUS_OK)
+        st = is_gguf ? open_gguf(c, path, err)
+                     : open_only_file(c, slash ? slash + 1 : path, path, err);
+    if (st == MICA_STATUS_OK) st = collect_tensors(c, err);
+    if (st != MICA_STATUS_OK || !is_gguf) return st;
+    return mica_gguf_rewrite_tensors(c, c->host, c->shards[0].gguf, err);
 }
 
 mica_status mica_checkpoint_open(const mica_host *host, const char *path,
@@ -254,7 +296,10 @@ void mica_checkpoint_close(mica_checkpoint **place) {
     if (!c) return;
     *place = NULL;
     for (size_t i = 0; i < c->n_tensors; i++) mica_free(c->host->allocator, c->states[i].copy);
-    for (size_t i = 0; i < c->n_shards; i++) mica_safetensors_close(&c->shards[i]);
+    for (size_t i = 0; i < c->n_shards; i++) {
+        mica_safetensors_close(&c->shards[i].safetensors);
+        mica_gguf_close(&c->shards[i].gguf);
+    }
     mica_checkpoint_index_deinit(&c->index);
     for (void **link = c->replaced; link; link = link[0]) mica_free(c->host->allocator, link[1]);
     mica_arena_deinit(&c->arena);
@@ -286,16 +331,19 @@ uint64_t mica_checkpoint_bytes(const mica_checkpoint *c) { return c->bytes; }
 size_t mica_checkpoint_shard_count(const mica_checkpoint *c) { return c->n_shards; }
 
 const mica_safetensors *mica_checkpoint_shard(const mica_checkpoint *c, size_t shard) {
-    return c->shards[shard];
+    return c->shards[shard].safetensors;
 }
 
 const char *mica_checkpoint_shard_name(const mica_checkpoint *c, size_t shard) {
     if (c->index.n_shards > 0) return c->index.shards[shard];
-    return c->is_folder ? MICA_CHECKPOINT_FILE_NAME : mica_safetensors_name(c->shards[shard]);
+    if (c->is_folder) return MICA_CHECKPOINT_FILE_NAME;
+    const checkpoint_shard *s = &c->shards[shard];
+    return s->gguf ? mica_gguf_name(s->gguf) : mica_safetensors_name(s->safetensors);
 }
 
 mica_file *mica_checkpoint_shard_file(const mica_checkpoint *c, size_t shard) {
-    return mica_safetensors_file(c->shards[shard]);
+    const checkpoint_shard *s = &c->shards[shard];
+    return s->gguf ? mica_gguf_file(s->gguf) : mica_safetensors_file(s->safetensors);
 }
 
 /* "BF16" or "one of BF16, F16" */
@@ -452,6 +500,22 @@ mica_status mica_checkpoint_check_e8m0(const char *name, const uint8_t *data, ui
     if (!bad) return MICA_STATUS_OK;
     return mica_fail(err, MICA_STATUS_FORMAT, "%s: byte %llu is 255, which is no E8M0 scale", name,
                      (unsigned long long)(bad - data));
+}
+
+mica_status mica_checkpoint_check_e4m3(const char *name, const uint8_t *data, uint64_t bytes,
+                                       mica_error *err) {
+    enum { BLOCK = 4096 };
+    for (uint64_t begin = 0; begin < bytes; begin += BLOCK) {
+        uint64_t end = bytes - begin < BLOCK ? bytes : begin + BLOCK;
+        uint8_t any = 0; /* the compiler makes this loop wide */
+        for (uint64_t i = begin; i < end; i++) any |= (data[i] & 0x7F) == 0x7F;
+        for (uint64_t i = begin; any && i < end; i++)
+            if ((data[i] & 0x7F) == 0x7F)
+                return mica_fail(err, MICA_STATUS_FORMAT,
+                                 "%s: byte %llu is %d, which is no E4M3 scale", name,
+                                 (unsigned long long)i, data[i]);
+    }
+    return MICA_STATUS_OK;
 }
 
 mica_status mica_checkpoint_check_bool(const char *name, const uint8_t *data, uint64_t bytes,

@@ -1,9 +1,9 @@
-/* The tensors of a model on disk: one .safetensors file, or the shards that an index names. After
- * open, every rule on headers, shards and index holds (docs/formats.md); no tensor byte has been
- * read. The loader then says what it expects of each tensor (expect), checks that nothing is left
- * over (check_all_taken), and only then asks for data (map, read). Data are views of the mapped
- * files where that is safe: they live until close, so the checkpoint stays open as long as weights
- * point into it. */
+/* The tensors of a model on disk: one .safetensors file, the shards that an index names, or a GGUF
+ * file, whose tensors are listed in MLX's layout (gguf_tensors.h). After open, every rule on
+ * headers, shards and index holds (docs/formats.md); no tensor byte has been read. The loader then
+ * says what it expects of each tensor (expect), checks that nothing is left over (check_all_taken),
+ * and only then asks for data (map, read). Data are views of the mapped files where that is safe:
+ * they live until close, so the checkpoint stays open as long as weights point into it. */
 #pragma once
 #include "format/checkpoint_index.h"
 #include "format/model_folder.h"
@@ -40,7 +40,7 @@ typedef struct mica_checkpoint_tensor {
 /* Threads: expect, map and close one at a time; read and the other functions any. */
 typedef struct mica_checkpoint mica_checkpoint;
 
-/* path: a model folder (index, else model.safetensors) or a .safetensors file. options may be NULL.
+/* path: a model folder (index, else model.safetensors), a .safetensors file or a GGUF file. options may be NULL.
  * Logs stray shards, an index beside a single file, and a wrong metadata.total_size.
  * Errors: NOT_FOUND (nothing there: names what is; a shard or tensor that the index names is
  * missing), FORMAT (rules of files and index), LIMIT. */
@@ -57,6 +57,7 @@ const mica_checkpoint_tensor *mica_checkpoint_find(const mica_checkpoint *c, con
 /* Bytes of all tensors. */
 uint64_t mica_checkpoint_bytes(const mica_checkpoint *c);
 size_t mica_checkpoint_shard_count(const mica_checkpoint *c);
+/* NULL for a GGUF file. */
 const mica_safetensors *mica_checkpoint_shard(const mica_checkpoint *c, size_t shard);
 /* "model-00001-of-00002.safetensors" */
 const char *mica_checkpoint_shard_name(const mica_checkpoint *c, size_t shard);
@@ -103,8 +104,11 @@ mica_status mica_checkpoint_check_all_taken(const mica_checkpoint *c,
 mica_status mica_checkpoint_check_unchanged(const mica_checkpoint *c, mica_error *err);
 
 /* Values that a format forbids; they run at memory speed. name is for errors. FORMAT with the
- * place: an E8M0 scale of 255 (NaN) and a BOOL byte other than 0 and 1 (rule 18). */
+ * place: an E8M0 scale of 255 (NaN), an E4M3 scale of 0x7F or 0xFF (NaN), and a BOOL byte other than
+ * 0 and 1 (rule 18). */
 mica_status mica_checkpoint_check_e8m0(const char *name, const uint8_t *data, uint64_t bytes,
+                                       mica_error *err);
+mica_status mica_checkpoint_check_e4m3(const char *name, const uint8_t *data, uint64_t bytes,
                                        mica_error *err);
 mica_status mica_checkpoint_check_bool(const char *name, const uint8_t *data, uint64_t bytes,
                                        mica_error *err);

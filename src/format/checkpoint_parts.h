@@ -3,6 +3,13 @@
 #include "base/arena.h"
 #include "format/checkpoint.h"
 #include "format/checkpoint_rewrite.h"
+#include "format/gguf.h"
+
+/* One file: the reader of its format; the other is NULL. */
+typedef struct checkpoint_shard {
+    mica_safetensors *safetensors;
+    mica_gguf *gguf;
+} checkpoint_shard;
 
 typedef struct checkpoint_state {
     bool is_taken;
@@ -12,7 +19,7 @@ typedef struct checkpoint_state {
 struct mica_checkpoint {
     const mica_host *host;
     mica_checkpoint_options options;
-    mica_safetensors **shards;
+    checkpoint_shard *shards;
     size_t n_shards;
     mica_checkpoint_index index;     /* empty for a single file */
     mica_checkpoint_tensor *tensors; /* sorted by name */

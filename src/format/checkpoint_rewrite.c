@@ -101,9 +101,10 @@ mica_status mica_checkpoint_rewrite_hidden(mica_checkpoint_rewrite *w, const cha
                                            const mica_checkpoint_recipe *recipe,
                                            const mica_checkpoint_tensor **out, mica_error *err) {
     mica_checkpoint_tensor *tensor = mica_arena_alloc(&w->checkpoint->arena, sizeof *tensor);
-    *out = tensor;
     if (!tensor) return mica_fail_memory(err, sizeof *tensor, "a tensor");
-    return make_entry(w->checkpoint, name, dtype, shape, recipe, tensor, err);
+    mica_status st = make_entry(w->checkpoint, name, dtype, shape, recipe, tensor, err);
+    if (st == MICA_STATUS_OK) *out = tensor; /* only now: it may be the recipe's source */
+    return st;
 }
 
 /* ---- commit ---- */

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/fuzz.h"
 #include "format/config_parts.h"
+#include "format/gguf_config.h"
 #include "format/model_folder.h"
 
 enum { TEXTS_BYTES_MAX = 16 << 20 };
@@ -87,6 +88,28 @@ static mica_status read_mlp_only(config_parser *p, mica_error *err) {
     return st == MICA_STATUS_OK ? st : mica_fail_prefix(err, st, "mlp_only_layers");
 }
 
+/* One number for each layer, perhaps more: 1 = rotation, 0 = none. */
+static mica_status read_no_rope(config_parser *p, size_t *count, mica_error *err) {
+    int64_t turns = 0;
+    if (mica_json_peek(p->json) == MICA_JSON_NULL) return mica_json_read_null(p->json, err);
+    mica_status st = mica_json_begin_array(p->json, err);
+    if (st != MICA_STATUS_OK) return mica_fail_prefix(err, st, "no_rope_layers");
+    p->config->has_no_rope_layers = true;
+    for (*count = 0; mica_json_next_item(p->json); (*count)++) {
+        if (*count == MICA_CONFIG_LAYERS_MAX)
+            return mica_fail(err, MICA_STATUS_LIMIT, "%s: no_rope_layers: more than %d layers",
+                             p->file, MICA_CONFIG_LAYERS_MAX);
+        st = mica_json_read_i64(p->json, &turns, err);
+        if (st != MICA_STATUS_OK) return mica_fail_prefix(err, st, "no_rope_layers");
+        if (turns != 0 && turns != 1)
+            return mica_fail(err, MICA_STATUS_FORMAT,
+                             "%s: no_rope_layers[%zu] is %lld, expected 0 or 1", p->file, *count,
+                             (long long)turns);
+        p->config->has_no_rope[*count] = turns == 0;
+    }
+    return mica_json_check(p->json, err);
+}
+
 /* Keys that would make other programs fetch or run code. */
 static bool report_code(const config_parser *p, mica_slice key) {
     static const char *const keys[] = {"auto_map", "trust_remote_code", "model_file",
@@ -110,6 +133,7 @@ static mica_status read_field(config_parser *p, mica_slice key, size_t *n_layer_
     if (st != MICA_STATUS_OK || is_known) return st;
     if (mica_slice_is(key, "architectures")) return read_architectures(p, err);
     if (mica_slice_is(key, "mlp_only_layers")) return read_mlp_only(p, err);
+    if (mica_slice_is(key, "no_rope_layers")) return read_no_rope(p, &p->n_no_rope_layers, err);
     if (mica_slice_is(key, "layer_types")) return read_layer_types(p, n_layer_types, err);
     if (mica_slice_is(key, "eos_token_id"))
         return mica_token_ids_read(p->json, p->file, "eos_token_id", &p->config->eos_token_ids,
@@ -118,6 +142,7 @@ static mica_status read_field(config_parser *p, mica_slice key, size_t *n_layer_
         return config_read_rope(p, err);
     if (mica_slice_is(key, "quantization")) return config_read_quant(p, true, err);
     if (mica_slice_is(key, "quantization_config")) return config_read_quant(p, false, err);
+    if (mica_slice_is(key, "text_config")) return config_read_text_config(p, err);
     report_code(p, key);
     return mica_json_skip(p->json, err);
 }
@@ -188,6 +213,10 @@ static mica_status finish_layers(config_parser *p, size_t n_layer_types, mica_er
         return mica_fail(err, MICA_STATUS_FORMAT,
                          "%s: layer_types has %zu layers, num_hidden_layers is %lld", p->file,
                          n_layer_types, (long long)c->num_hidden_layers);
+    if (c->has_no_rope_layers && p->n_no_rope_layers < (size_t)c->num_hidden_layers)
+        return mica_fail(err, MICA_STATUS_FORMAT,
+                         "%s: no_rope_layers has %zu layers, num_hidden_layers is %lld", p->file,
+                         p->n_no_rope_layers, (long long)c->num_hidden_layers);
     for (int64_t i = 0; i < c->num_hidden_layers; i++) {
         if (!c->has_layer_types) c->layer_types[i] = (uint8_t)guess_layer_type(c, i);
         if (c->layer_types[i] == MICA_LAYER_SLIDING && c->sliding_window == 0)
@@ -293,7 +322,11 @@ mica_status mica_config_load(const mica_host *host, const char *folder, mica_con
     char *text = NULL;
     size_t bytes;
     *out = NULL;
-    mica_status st = mica_model_folder_open(folder, &place, err);
+    bool is_gguf;
+    mica_status st = mica_gguf_is_file(host, folder, &is_gguf, err);
+    if (st != MICA_STATUS_OK) return st;
+    if (is_gguf) return mica_gguf_config_load(host, folder, out, err);
+    st = mica_model_folder_open(folder, &place, err);
     if (st == MICA_STATUS_OK)
         st = mica_model_folder_read(host, &place, MICA_CONFIG_NAME, MICA_CONFIG_BYTES_MAX, &text,
                                     &bytes, err);

@@ -28,8 +28,9 @@ typedef enum mica_rope_type {
 #define ALIAS(kind, member, spelling, min, max)
 
 /* How positions turn. Absent fields have the defaults of transformers: rope_theta 10000, factor 1,
- * beta_fast 32, beta_slow 1, truncate true, original_max_position_embeddings from the config
- * itself, else max_position_embeddings; the others 0. */
+ * beta_fast 32, beta_slow 1, truncate true, partial_rotary_factor 1,
+ * original_max_position_embeddings from the config itself, else max_position_embeddings; the others
+ * 0. */
 typedef struct mica_config_rope {
 #include "format/config_rope_fields.def"
     mica_rope_type type;
@@ -53,11 +54,32 @@ typedef struct mica_config_quant_rule {
     int32_t group_size;
 } mica_config_quant_rule;
 
+/* How compressed-tensors and ModelOpt say that a group of modules is stored: config_groups. */
+typedef struct mica_config_quant_weights {
+#undef FIELD
+#define FIELD(kind, member, min, max) MICA_FIELD_TYPE_##kind member;
+#include "format/config_quant_weights.def"
+#undef FIELD
+#define FIELD(kind, member, min, max) bool member;
+    struct {
+#include "format/config_quant_weights.def"
+    } has;
+    char format[MICA_FIELD_TEXT_BYTES]; /* of the group, where it stands there; or "" */
+} mica_config_quant_weights;
+
+/* A group that is as long as its row (group_size -1); only in quantization_config. */
+#define MICA_CONFIG_QUANT_WHOLE_ROW (-1)
+
 /* quantization (MLX) or quantization_config (others). mode is NONE where it is not MLX's.
  * method       quant_method, or ""
  * bits, group_size   0 = not said
  * rules        by module, in the order of the file (MLX)
- * not_converted      modules_to_not_convert, ignore, ignored_layers: patterns */
+ * not_converted      modules_to_not_convert, ignore, ignored_layers, exclude_modules: patterns
+ * weights      of all config_groups: they agree
+ * weight_block_size  rows, columns; 0 = not said
+ * sparsity_format    sparsity_config.format, or ""
+ * The plain fields (config_quant_fields.def) and those of weights are only read from
+ * quantization_config; see has. */
 typedef struct mica_config_quant {
     bool is_present;
     char method[MICA_FIELD_TEXT_BYTES];
@@ -68,6 +90,18 @@ typedef struct mica_config_quant {
     size_t n_rules;
     const char *const *not_converted;
     size_t n_not_converted;
+    mica_config_quant_weights weights;
+    int32_t n_weights; /* config_groups that have weights */
+    int32_t weight_block_size[2];
+    char sparsity_format[MICA_FIELD_TEXT_BYTES];
+#undef FIELD
+#define FIELD(kind, member, min, max) MICA_FIELD_TYPE_##kind member;
+#include "format/config_quant_fields.def"
+#undef FIELD
+#define FIELD(kind, member, min, max) bool member;
+    struct {
+#include "format/config_quant_fields.def"
+    } has;
 } mica_config_quant;
 
 #undef FIELD
@@ -79,6 +113,7 @@ typedef struct mica_config_quant {
  * bos, pad_token_id     -1
  * sliding_window        0 also when use_sliding_window is false
  * rope_theta            rope.rope_theta; rope_local_base_freq: rope_local.rope_theta
+ * partial_rotary_factor rope.partial_rotary_factor
  * Defaults that differ between families (tie_word_embeddings) are theirs: see has. */
 typedef struct mica_config {
 #include "format/config_fields.def"
@@ -101,14 +136,19 @@ typedef struct mica_config {
     bool has_layer_types;
     bool has_null_window;                            /* sliding_window stands there, as null */
     uint8_t is_mlp_only[MICA_CONFIG_LAYERS_MAX];     /* mlp_only_layers: 1 for those it names */
+    /* no_rope_layers, turned round: 1 for layers without rotation. A family with such layers fills
+     * it where has_no_rope_layers is false. */
+    uint8_t has_no_rope[MICA_CONFIG_LAYERS_MAX];
+    bool has_no_rope_layers;
     mica_config_quant quant;        /* quantization_config */
     mica_config_quant quant_mlx;    /* quantization: it decides where it is present */
     struct mica_config_text *texts; /* what rules and lists point into */
 } mica_config;
 
-/* Reads <folder>/config.json. Ignores auto_map and its like with a log line: no file can make the
- * library run anything. Errors: NOT_FOUND, FORMAT (naming the field), LIMIT, UNSUPPORTED (a
- * rope_type, layer type or quantisation mode that mica does not know). */
+/* Reads <folder>/config.json, or the keys of a GGUF file (gguf_config.h). Ignores auto_map and its
+ * like with a log line: no file can make the library run anything. Errors: NOT_FOUND, FORMAT
+ * (naming the field), LIMIT, UNSUPPORTED (a rope_type, layer type or quantisation mode that mica
+ * does not know). */
 mica_status mica_config_load(const mica_host *host, const char *folder, mica_config **out,
                              mica_error *err);
 /* The same for a text in memory; name is for errors. */

@@ -107,6 +107,9 @@ static mica_status find_type(const config_parser *p, mica_config_rope *rope, mic
     for (int i = 0; i < (int)(sizeof type_names / sizeof *type_names); i++)
         if (strcmp(rope->rope_type, type_names[i]) == 0) {
             rope->type = (mica_rope_type)i;
+            /* The first Phi-3 files call it yarn. */
+            if (rope->type == MICA_ROPE_YARN && rope->n_long_factors > 0)
+                rope->type = MICA_ROPE_LONGROPE;
             return MICA_STATUS_OK;
         }
     if (strcmp(rope->rope_type, "su") == 0) { /* an early name */
@@ -125,6 +128,7 @@ static void fill_defaults(const mica_config *c, mica_config_rope *rope) {
     if (!rope->has.beta_fast) rope->beta_fast = 32;
     if (!rope->has.beta_slow) rope->beta_slow = 1;
     if (!rope->has.truncate) rope->truncate = true;
+    if (!rope->has.partial_rotary_factor) rope->partial_rotary_factor = 1;
     if (!rope->has.original_max_position_embeddings)
         rope->original_max_position_embeddings = c->has.original_max_position_embeddings
                                                      ? c->original_max_position_embeddings
@@ -150,8 +154,25 @@ static mica_status check_parts(const config_parser *p, const mica_config_rope *r
     return MICA_STATUS_OK;
 }
 
+/* The original length may stand beside the block as well, for the kinds that read it. */
+static mica_status check_original(const config_parser *p, const mica_config_rope *rope,
+                                  mica_error *err) {
+    const mica_config *c = p->config;
+    bool is_read = rope->type == MICA_ROPE_YARN || rope->type == MICA_ROPE_LONGROPE ||
+                   rope->type == MICA_ROPE_LLAMA3;
+    if (!is_read || !c->has.original_max_position_embeddings ||
+        !rope->has.original_max_position_embeddings ||
+        c->original_max_position_embeddings == rope->original_max_position_embeddings)
+        return MICA_STATUS_OK;
+    return mica_fail(err, MICA_STATUS_FORMAT,
+                     "%s: original_max_position_embeddings is %lld, but %lld in rope_parameters",
+                     p->file, (long long)c->original_max_position_embeddings,
+                     (long long)rope->original_max_position_embeddings);
+}
+
 static mica_status finish_one(const config_parser *p, mica_config_rope *rope, mica_error *err) {
     mica_status st = find_type(p, rope, err);
+    if (st == MICA_STATUS_OK) st = check_original(p, rope, err);
     if (st != MICA_STATUS_OK) return st;
     fill_defaults(p->config, rope);
     return check_parts(p, rope, err);
@@ -174,6 +195,7 @@ mica_status config_finish_rope(config_parser *p, mica_error *err) {
     else
         c->rope_local = c->rope;
     c->rope_theta = c->rope.rope_theta;
+    c->partial_rotary_factor = c->rope.partial_rotary_factor;
     if (c->has_rope_local) c->rope_local_base_freq = c->rope_local.rope_theta;
 done:
     return st;

@@ -225,6 +225,17 @@ static void test_defaults(void **state) {
     assert_int_equal(c->rope.n_long_factors, 2);
     assert_true(c->rope.long_factor[1] == 4.5f);
     assert_int_equal(c->rope.original_max_position_embeddings, 77);
+    assert_true(c->rope.partial_rotary_factor == 1 && c->partial_rotary_factor == 1);
+    assert_false(c->has_no_rope_layers);
+    mica_config_destroy(&c);
+    c = accept("\"no_rope_layers\":[1,0,1],\"partial_rotary_factor\":0.75,\"rope_scaling\":{"
+               "\"type\":\"yarn\",\"short_factor\":[1],\"long_factor\":[2]},"
+               "\"max_position_embeddings\":9");
+    assert_int_equal(c->rope.type, MICA_ROPE_LONGROPE); /* the first Phi-3 files */
+    assert_true(c->rope.partial_rotary_factor == 0.75);
+    assert_true(c->has_no_rope_layers); /* longer than the 2 layers is fine */
+    assert_int_equal(c->has_no_rope[0], 0);
+    assert_int_equal(c->has_no_rope[1], 1);
     mica_config_destroy(&c);
 }
 
@@ -311,6 +322,19 @@ static void test_ranges(void **state) {
         {"\"rope_scaling\":{\"rope_type\":\"linear\",\"type\":\"yarn\",\"factor\":2}", "type"},
         {"\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":2}", "needs"},
         {"\"rope_scaling\":{\"rope_type\":\"longrope\",\"long_factor\":[0]}", "long_factor"},
+        {"\"original_max_position_embeddings\":8,\"rope_scaling\":{\"rope_type\":\"yarn\","
+         "\"factor\":2,"
+         "\"original_max_position_embeddings\":9}",
+         "original_max_position_embeddings is 8, but 9"},
+        {"\"partial_rotary_factor\":0", "partial_rotary_factor is 0"},
+        {"\"partial_rotary_factor\":0.5,\"rope_parameters\":{\"partial_rotary_factor\":0.75}",
+         "partial_rotary_factor is 0.5, but 0.75"},
+        {"\"no_rope_layers\":[1]", "no_rope_layers has 1 layers, num_hidden_layers is 2"},
+        {"\"no_rope_layers\":[1,2]", "no_rope_layers[1] is 2, expected 0 or 1"},
+        {"\"no_rope_layers\":[1,-1]", "no_rope_layers[1] is -1"},
+        {"\"no_rope_layers\":[1,0.5]", "no_rope_layers"},
+        {"\"no_rope_layers\":\"1\"", "no_rope_layers"},
+        {"\"no_rope_layer_interval\":0", "no_rope_layer_interval is 0"},
         {"\"layer_types\":[\"full_attention\"]", "layer_types has 1 layers"},
         {"\"layer_types\":[\"full_attention\",\"sliding_attention\"]", "no sliding_window"},
         {"\"eos_token_id\":2097152", "eos_token_id"},

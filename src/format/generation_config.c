@@ -1,6 +1,7 @@
 /* generation_config.json by a table, as config.c. */
 #include "format/generation_config.h"
 #include "base/error.h"
+#include "format/gguf_config.h"
 #include "format/model_folder.h"
 
 enum { TOKEN_ID_MAX = (1 << 21) - 1 };
@@ -78,7 +79,11 @@ mica_status mica_generation_config_load(const mica_host *host, const char *folde
     char *text = NULL;
     size_t bytes;
     *out = (mica_generation_config){.bos_token_id = -1, .pad_token_id = -1};
-    mica_status st = mica_model_folder_open(folder, &place, err);
+    bool is_gguf;
+    mica_status st = mica_gguf_is_file(host, folder, &is_gguf, err);
+    if (st != MICA_STATUS_OK) return st;
+    if (is_gguf) return mica_gguf_generation_config_load(host, folder, out, err);
+    st = mica_model_folder_open(folder, &place, err);
     if (st != MICA_STATUS_OK) return st;
     if (!mica_model_folder_has(&place, MICA_GENERATION_CONFIG_NAME)) return MICA_STATUS_OK;
     st = mica_model_folder_read(host, &place, MICA_GENERATION_CONFIG_NAME,

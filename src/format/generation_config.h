@@ -34,7 +34,8 @@ typedef struct mica_generation_config {
     } has;
 } mica_generation_config;
 
-/* Reads <folder>/generation_config.json; a missing file gives OK and is_present false.
+/* Reads <folder>/generation_config.json, or the keys of a GGUF file; a missing file gives OK and
+ * is_present false.
  * Errors: FORMAT (naming the field), LIMIT. */
 mica_status mica_generation_config_load(const mica_host *host, const char *folder,
                                         mica_generation_config *out, mica_error *err);

@@ -2,6 +2,7 @@
  * quant_block.h; kernels with vectors decode the common ones themselves, to the same bits. */
 #include "kernel/quant_block.h"
 #include <math.h>
+#include <stdbool.h>
 
 /* ---- codes ---- */
 
@@ -116,14 +117,19 @@ static void encode_affine(mica_quant_desc q, const float *in, int64_t k, uint8_t
 
 /* ---- mxfp4, mxfp8, nvfp4 ---- */
 
-static float block_scale(mica_quant_desc q, uint8_t byte) {
-    return q.mode == MICA_QUANT_DESC_NVFP4 ? mica_f32_from_e4m3(byte) : mica_f32_from_e8m0(byte);
+static bool has_e4m3_scales(mica_quant_desc q) {
+    return q.mode == MICA_QUANT_DESC_NVFP4 || q.mode == MICA_QUANT_DESC_NVFP4_SCALED;
 }
 
+static float block_scale(mica_quant_desc q, uint8_t byte) {
+    return has_e4m3_scales(q) ? mica_f32_from_e4m3(byte) : mica_f32_from_e8m0(byte);
+}
+
+/* The factor goes to the scales: products with it are rounded once a block, as MLX does. */
 static void decode_blocks(mica_quant_desc q, const uint8_t *codes, const uint8_t *scales, int64_t k,
-                          float *out) {
+                          float factor, float *out) {
     for (int64_t g = 0; g < k / q.group; g++) {
-        float scale = block_scale(q, scales[g]);
+        float scale = block_scale(q, scales[g]) * factor;
         for (int i = 0; i < q.group && q.bits == 8; i++)
             *out++ = mica_f32_from_e4m3(*codes++) * scale;
         for (int i = 0; i < q.group && q.bits == 4; i += 2, codes++) {
@@ -133,22 +139,28 @@ static void decode_blocks(mica_quant_desc q, const uint8_t *codes, const uint8_t
     }
 }
 
-/* The scale byte of a block whose largest magnitude is amax. MLX rounds the exponent where OCP's
- * text floors it: bytes differ, every decoder agrees. */
+/* The scale byte of a block whose largest magnitude is amax: the smallest power of two under which
+ * nothing saturates, as MLX 0.32 takes it (blocks of zeros: 1). OCP's text floors the exponent and
+ * MLX's older versions rounded it: bytes differ, every decoder agrees. On normal values that costs
+ * 2.7 % (mxfp8) and 11.5 % (mxfp4) of root mean square, rounding 7.5 and 12.1 %. */
 static uint8_t scale_byte(mica_quant_desc q, float amax) {
-    if (q.mode == MICA_QUANT_DESC_NVFP4) return mica_e4m3_from_f32(amax / 6.0f);
-    float exponent = roundf(log2f(amax / (q.bits == 4 ? 6.0f : 448.0f)));
-    exponent = exponent > -127.0f ? exponent : -127.0f;
-    return (uint8_t)(int)(127.0f + (exponent < 127.0f ? exponent : 127.0f));
+    int exponent = 0;
+    if (has_e4m3_scales(q)) return mica_e4m3_from_f32(amax / 6.0f);
+    if (!(amax > 0.0f)) return 127;
+    if (isinf(amax)) return 254;
+    float fraction = frexpf(amax / (q.bits == 4 ? 6.0f : 448.0f), &exponent);
+    exponent -= fraction == 0.5f; /* amax = fraction * 2^exponent, fraction in [0.5, 1) */
+    exponent = exponent > -127 ? exponent : -127;
+    return (uint8_t)(127 + (exponent < 127 ? exponent : 127));
 }
 
 static void encode_blocks(mica_quant_desc q, const float *in, int64_t k, uint8_t *codes,
-                          uint8_t *scales) {
+                          uint8_t *scales, float factor) {
     for (int64_t g = 0; g < k / q.group; g++, in += q.group) {
         float amax = 0.0f;
         for (int i = 0; i < q.group; i++) amax = fabsf(in[i]) > amax ? fabsf(in[i]) : amax;
-        scales[g] = scale_byte(q, amax);
-        float scale = block_scale(q, scales[g]);
+        scales[g] = scale_byte(q, amax / factor);
+        float scale = block_scale(q, scales[g]) * factor;
         for (int i = 0; i < q.group && q.bits == 8; i++)
             *codes++ = mica_e4m3_from_f32(in[i] / scale);
         for (int i = 0; i < q.group && q.bits == 4; i += 2) {
@@ -162,13 +174,17 @@ static void encode_blocks(mica_quant_desc q, const float *in, int64_t k, uint8_t
 
 /* ---- rows ---- */
 
+static float factor_of(mica_quant_desc q, const void *biases) {
+    return q.mode == MICA_QUANT_DESC_NVFP4_SCALED ? mica_load_f32(biases) : 1.0f;
+}
+
 void mica_quant_decode_row(mica_quant_desc q, const void *codes, const void *scales,
                            const void *biases, int64_t k, float *out) {
     const uint8_t *bytes = (const uint8_t *)codes;
     if (q.mode == MICA_QUANT_DESC_AFFINE)
         decode_affine(q, bytes, scales, biases, k, out);
     else
-        decode_blocks(q, bytes, (const uint8_t *)scales, k, out);
+        decode_blocks(q, bytes, (const uint8_t *)scales, k, factor_of(q, biases), out);
 }
 
 void mica_quant_encode_row(mica_quant_desc q, const float *in, int64_t k, void *codes, void *scales,
@@ -177,5 +193,5 @@ void mica_quant_encode_row(mica_quant_desc q, const float *in, int64_t k, void *
     if (q.mode == MICA_QUANT_DESC_AFFINE)
         encode_affine(q, in, k, bytes, scales, biases);
     else
-        encode_blocks(q, in, k, bytes, (uint8_t *)scales);
+        encode_blocks(q, in, k, bytes, (uint8_t *)scales, factor_of(q, biases));
 }

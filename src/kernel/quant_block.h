@@ -1,6 +1,7 @@
 /* Quantised rows: the exact decoder and MLX's encoder of every format (affine, mxfp4, mxfp8,
  * nvfp4). A row is a stream of codes, least significant bit first, with one scale (affine: and one
- * bias) per group of consecutive elements. Scalar code; vector kernels decode to the same bits. */
+ * bias) per group of consecutive elements; nvfp4_scaled has one f32 factor for all rows of a
+ * matrix. Scalar code; vector kernels decode to the same bits. */
 #pragma once
 #include <stdint.h>
 #include "kernel/float_format.h"
@@ -12,6 +13,7 @@ enum {
     MICA_QUANT_DESC_MXFP4,
     MICA_QUANT_DESC_MXFP8,
     MICA_QUANT_DESC_NVFP4,
+    MICA_QUANT_DESC_NVFP4_SCALED,
 };
 
 /* Element types of scales, and of dense operands of the matrix kernels. */
@@ -46,12 +48,24 @@ static inline int64_t mica_quant_scale_bytes(mica_quant_desc q, int64_t k) {
     return k / q.group * mica_kind_bytes(q.scale_kind);
 }
 
+/* Where the third part lies of elements in matrix `matrix` whose scales begin at byte `at`: biases
+ * go along with the scales, the factor of nvfp4_scaled is the same for a matrix. NULL stays. */
+static inline const void *mica_quant_biases_at(mica_quant_desc q, const void *biases,
+                                               int64_t matrix, int64_t at) {
+    if (!biases) return biases;
+    return (const uint8_t *)biases + (q.mode == MICA_QUANT_DESC_NVFP4_SCALED ? 4 * matrix : at);
+}
+
 /* Decodes k elements that begin at a group border; k is a multiple of the group. biases is read
- * for affine only. Exact but for affine, whose product and sum are each rounded to f32. */
+ * for affine, and for nvfp4_scaled, where it is the factor. Exact but for affine, whose product and
+ * sum are each rounded to f32, and nvfp4_scaled: so are the product of scale and factor, and that
+ * with the code. */
 void mica_quant_decode_row(mica_quant_desc q, const void *codes, const void *scales,
                            const void *biases, int64_t k, float *out);
 
-/* Encodes k elements (a multiple of the group) by the rules of MLX's CPU encoder. */
+/* Encodes k elements (a multiple of the group) by the rules of MLX's CPU encoder. biases is written
+ * for affine; for nvfp4_scaled it is the factor and is read (MLX's own choice is the largest
+ * magnitude of the matrix / 2688). */
 void mica_quant_encode_row(mica_quant_desc q, const float *in, int64_t k, void *codes, void *scales,
                            void *biases);
 

@@ -28,28 +28,34 @@ void mica_family_fill_layers(mica_config *c, mica_layer_type type) {
         c->layer_types[i] = (uint8_t)type;
 }
 
-mica_status mica_family_check_common(const mica_config *c, bool may_have_rope_local,
-                                     mica_error *err) {
+mica_status mica_family_check_common(const mica_config *c, unsigned abilities, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
     mica_unary_kind activation;
     const char *missing = !c->has.intermediate_size         ? "intermediate_size"
                           : !c->has.max_position_embeddings ? "max_position_embeddings"
                           : !c->has.num_key_value_heads     ? "num_key_value_heads"
                                                             : NULL;
-    /* Old llama files have as many KV heads as heads, and do not say so. */
+    /* It comes last: where it is missing, all others are there. */
     if (missing && strcmp(missing, "num_key_value_heads") == 0 &&
-        strcmp(c->model_type, "llama") == 0)
+        (abilities & MICA_FAMILY_KV_HEADS_FILLED))
         missing = NULL;
     MICA_REQUIRE(!missing, MICA_STATUS_FORMAT, "config.json: %s needs %s", c->model_type, missing);
     MICA_REQUIRE(mica_activation_find(c->hidden_act, &activation), MICA_STATUS_UNSUPPORTED,
                  "config.json: hidden_act is \"%s\", expected silu, gelu, gelu_pytorch_tanh or "
                  "gelu_new",
                  c->hidden_act);
-    MICA_REQUIRE(!c->has.partial_rotary_factor || c->partial_rotary_factor >= 1,
+    double part = c->partial_rotary_factor < c->rope_local.partial_rotary_factor
+                      ? c->partial_rotary_factor
+                      : c->rope_local.partial_rotary_factor;
+    MICA_REQUIRE((abilities & MICA_FAMILY_ROPE_PARTIAL) || part >= 1, MICA_STATUS_UNSUPPORTED,
+                 "config.json: partial_rotary_factor is %g, %s rotates all", part, c->model_type);
+    for (int64_t i = 0; i < c->num_hidden_layers; i++)
+        MICA_REQUIRE((abilities & MICA_FAMILY_NO_ROPE) || !c->has_no_rope[i],
+                     MICA_STATUS_UNSUPPORTED,
+                     "config.json: no_rope_layers[%lld] is 0, %s rotates in all layers",
+                     (long long)i, c->model_type);
+    MICA_REQUIRE((abilities & MICA_FAMILY_ROPE_LOCAL) || !c->has_rope_local,
                  MICA_STATUS_UNSUPPORTED,
-                 "config.json: partial_rotary_factor is %g, %s rotates all",
-                 c->partial_rotary_factor, c->model_type);
-    MICA_REQUIRE(may_have_rope_local || !c->has_rope_local, MICA_STATUS_UNSUPPORTED,
                  "config.json: rotary parameters per layer type, %s has one kind", c->model_type);
 done:
     return st;
@@ -64,6 +70,12 @@ mica_status mica_family_check_layers(const mica_config *c, mica_layer_type type,
                 c->layer_types[i] == MICA_LAYER_FULL ? "full_attention" : "sliding_attention",
                 c->model_type);
     return MICA_STATUS_OK;
+}
+
+mica_status mica_family_check_plain(const mica_config *c, unsigned abilities, mica_layer_type type,
+                                    mica_error *err) {
+    mica_status st = mica_family_check_common(c, abilities, err);
+    return st == MICA_STATUS_OK ? mica_family_check_layers(c, type, err) : st;
 }
 
 #define QWEN_WINDOW_DEFAULT 4096

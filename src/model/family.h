@@ -13,11 +13,30 @@ void mica_family_fill_common(mica_config *config);
 /* Replaces the layer types that the file does not list. */
 void mica_family_fill_layers(mica_config *config, mica_layer_type type);
 
+/* What a family can do or fills in beyond the plain decoder. */
+typedef enum mica_family_ability {
+    MICA_FAMILY_PLAIN = 0,
+    MICA_FAMILY_ROPE_LOCAL = 1,      /* a rotary table per layer type */
+    MICA_FAMILY_ROPE_PARTIAL = 2,    /* rotation of a part of each head */
+    MICA_FAMILY_KV_HEADS_FILLED = 4, /* absent num_key_value_heads means num_attention_heads */
+    MICA_FAMILY_NO_ROPE = 8,         /* layers without rotation */
+} mica_family_ability;
 /* Fields without a default here (intermediate_size, max_position_embeddings, num_key_value_heads),
- * hidden_act, and what none of these families can do: rotation of a part of each head, and a table
- * per layer type unless may_have_rope_local. Errors: FORMAT, UNSUPPORTED. */
-mica_status mica_family_check_common(const mica_config *config, bool may_have_rope_local,
+ * hidden_act, and what the family cannot do. abilities: a sum of the above. Errors: FORMAT,
+ * UNSUPPORTED. */
+mica_status mica_family_check_common(const mica_config *config, unsigned abilities,
                                      mica_error *err);
+/* The same for a plain decoder with bias fields whose layers all have one type. */
+mica_status mica_family_check_plain(const mica_config *config, unsigned abilities,
+                                    mica_layer_type type, mica_error *err);
+/* An absent number gets the family's default. */
+#define MICA_FAMILY_FILL(config, member, value)                                                    \
+    do {                                                                                           \
+        if (!(config)->has.member) {                                                               \
+            (config)->member = (value);                                                            \
+            (config)->has.member = true;                                                           \
+        }                                                                                          \
+    } while (0)
 /* UNSUPPORTED unless every layer has this type. */
 mica_status mica_family_check_layers(const mica_config *config, mica_layer_type type,
                                      mica_error *err);

@@ -25,6 +25,10 @@ static void add_batch_inputs(mica_forward *f) {
     f->token_sequence = add_input(g, MICA_BATCH_TOKEN_SEQUENCE, i32, 1, tokens, MICA_LIVE_TOKENS);
     f->sequences = add_input(g, MICA_BATCH_SEQUENCES, i32, 2, sequences, MICA_LIVE_ALL);
     f->rows = add_input(g, MICA_BATCH_ROWS, i32, 1, rows, MICA_LIVE_ROWS);
+    if (f->model->n_rope_pairs > 0) {
+        int64_t tables[] = {s->n_sequences, f->model->n_rope_pairs};
+        f->rope = add_input(g, MICA_BATCH_ROPE, MICA_DTYPE_F32, 2, tables, MICA_LIVE_ALL);
+    }
     for (size_t i = 0; i < f->model->n_kv_groups; i++) {
         const mica_kv_group *group = &f->model->kv_groups[i];
         int64_t table[] = {s->n_sequences, s->table_width[i]};

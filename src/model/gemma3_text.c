@@ -37,13 +37,13 @@ static void fill_defaults(mica_config *c) {
     if (c->has_rope_local) return;
     /* Scaling is for the full layers alone. */
     c->has_rope_local = true;
-    c->rope_local = (mica_config_rope){.type = MICA_ROPE_DEFAULT, .factor = 1};
+    c->rope_local = (mica_config_rope){.factor = 1, .partial_rotary_factor = 1};
     c->rope_local.rope_theta = c->rope_local_base_freq = ROPE_LOCAL_THETA_DEFAULT;
 }
 
 static mica_status check(const mica_config *c, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
-    MICA_TRY(mica_family_check_common(c, true, err));
+    MICA_TRY(mica_family_check_common(c, MICA_FAMILY_ROPE_LOCAL, err));
     MICA_REQUIRE(!c->use_bidirectional_attention, MICA_STATUS_UNSUPPORTED,
                  "config.json: use_bidirectional_attention is true, expected false");
 done:

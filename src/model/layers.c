@@ -49,6 +49,18 @@ mica_array mica_layer_linear(mica_forward *f, mica_array x, const char *format, 
     return mica_linear(f->graph, x, weight, bias);
 }
 
+mica_array mica_layer_linear_experts(mica_forward *f, mica_array x, mica_array ids,
+                                     const char *format, ...) {
+    char prefix[WEIGHT_NAME_BYTES - 16];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(prefix, sizeof prefix, format, args);
+    va_end(args);
+    mica_array weight = mica_forward_weight(f, "%s.weight", prefix);
+    mica_array bias = mica_forward_weight_optional(f, "%s.bias", prefix);
+    return mica_linear_experts(f->graph, x, weight, bias, ids);
+}
+
 mica_array mica_layer_embed(mica_forward *f) {
     mica_array table = mica_forward_weight(f, "model.embed_tokens.weight");
     return mica_gather(f->graph, table, f->token_ids, MICA_DTYPE_F32);
@@ -71,25 +83,49 @@ static mica_array split_heads(mica_forward *f, mica_array x, int64_t n_heads, in
     return mica_reshape(f->graph, x, 3, (int64_t[]){f->shape.n_tokens, n_heads, dim});
 }
 
-/* Window layers may turn by a table of their own. */
+/* Window layers may turn by a table of their own, sequences too, and some layers do not turn. */
 static mica_array turn(mica_forward *f, int layer, mica_array x) {
     const mica_model *m = f->model;
     bool is_local =
         m->config->has_rope_local && m->config->layer_types[layer] == MICA_LAYER_SLIDING;
+    if (m->config->has_no_rope[layer]) return x;
+    if (!is_local && f->rope.node)
+        return mica_rope_tables(f->graph, x, f->positions, f->rope, f->token_sequence,
+                                m->rope_scale, false);
     mica_array frequencies = mica_forward_weight(f, is_local ? "rope.inverse_frequencies_local"
                                                              : "rope.inverse_frequencies");
     float scale = is_local ? m->rope_local_scale : m->rope_scale;
     return mica_rope(f->graph, x, f->positions, frequencies, scale, false);
 }
 
-/* The norm of each head, where the store has one; then rope. */
-static mica_array finish_heads(mica_forward *f, int layer, mica_array x, const char *norm,
-                               float offset) {
+/* x [T, n_heads * dim] to heads, normed where the store has a norm (its length says whether of each
+ * head or of all together) and turned. */
+static mica_array finish_heads(mica_forward *f, int layer, mica_array x, int64_t n_heads,
+                               const char *norm, float offset) {
+    const mica_config *c = f->model->config;
     mica_array weight =
         mica_forward_weight_optional(f, "model.layers.%d.self_attn.%s.weight", layer, norm);
-    if (weight.node)
-        x = mica_rms_norm(f->graph, x, weight, (float)f->model->config->rms_norm_eps, offset);
+    bool is_of_all = weight.node && mica_array_dim(f->graph, weight, 0) != c->head_dim;
+    if (is_of_all) x = mica_rms_norm(f->graph, x, weight, (float)c->rms_norm_eps, offset);
+    x = split_heads(f, x, n_heads, c->head_dim);
+    if (weight.node && !is_of_all)
+        x = mica_rms_norm(f->graph, x, weight, (float)c->rms_norm_eps, offset);
     return turn(f, layer, x);
+}
+
+/* q, k and v side by side, [T, heads * dim] each: three projections, or slices of one. */
+static void project_qkv(mica_forward *f, int layer, mica_array x, mica_array out[3]) {
+    static const char *const names[] = {"q_proj", "k_proj", "v_proj"};
+    const mica_config *c = f->model->config;
+    int64_t q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
+    const int64_t ends[] = {q, q + kv, q + 2 * kv};
+    mica_array fused =
+        mica_forward_weight_optional(f, "model.layers.%d.self_attn.qkv_proj.weight", layer);
+    if (fused.node) x = mica_layer_linear(f, x, "model.layers.%d.self_attn.qkv_proj", layer);
+    for (int i = 0; i < 3; i++)
+        out[i] = fused.node
+                     ? mica_slice_axis(f->graph, x, 1, i ? ends[i - 1] : 0, ends[i], 1)
+                     : mica_layer_linear(f, x, "model.layers.%d.self_attn.%s", layer, names[i]);
 }
 
 /* Reads the pages, then adds this chunk to them. */
@@ -136,25 +172,38 @@ mica_array mica_layer_attention(mica_forward *f, int layer, mica_array x,
                                 mica_attention_layer options) {
     const mica_config *c = f->model->config;
     mica_graph *g = f->graph;
-    int64_t dim = c->head_dim;
-    mica_array q = mica_layer_linear(f, x, "model.layers.%d.self_attn.q_proj", layer);
-    mica_array k = mica_layer_linear(f, x, "model.layers.%d.self_attn.k_proj", layer);
-    mica_array v = mica_layer_linear(f, x, "model.layers.%d.self_attn.v_proj", layer);
-    q = split_heads(f, q, c->num_attention_heads, dim);
-    k = split_heads(f, k, c->num_key_value_heads, dim);
-    v = split_heads(f, v, c->num_key_value_heads, dim);
-    q = finish_heads(f, layer, q, "q_norm", options.norm_offset);
-    k = finish_heads(f, layer, k, "k_norm", options.norm_offset);
+    int64_t n_heads = c->num_attention_heads, n_kv_heads = c->num_key_value_heads;
+    mica_array qkv[3];
+    project_qkv(f, layer, x, qkv);
+    mica_array q = finish_heads(f, layer, qkv[0], n_heads, "q_norm", options.norm_offset);
+    mica_array k = finish_heads(f, layer, qkv[1], n_kv_heads, "k_norm", options.norm_offset);
+    mica_array v = split_heads(f, qkv[2], n_kv_heads, c->head_dim);
     mica_array a = attend(f, layer, q, k, v, &options);
-    a = mica_reshape(g, a, 2, (int64_t[]){f->shape.n_tokens, c->num_attention_heads * dim});
+    a = mica_reshape(g, a, 2, (int64_t[]){f->shape.n_tokens, n_heads * c->head_dim});
     return mica_layer_linear(f, a, "model.layers.%d.self_attn.o_proj", layer);
 }
 
 /* ---- the rest of a layer ---- */
 
+/* Halves of one projection, or two. */
+static void project_gate_up(mica_forward *f, int layer, mica_array x, mica_array *gate,
+                            mica_array *up) {
+    int64_t n = f->model->config->intermediate_size;
+    mica_array fused =
+        mica_forward_weight_optional(f, "model.layers.%d.mlp.gate_up_proj.weight", layer);
+    if (!fused.node) {
+        *gate = mica_layer_linear(f, x, "model.layers.%d.mlp.gate_proj", layer);
+        *up = mica_layer_linear(f, x, "model.layers.%d.mlp.up_proj", layer);
+        return;
+    }
+    x = mica_layer_linear(f, x, "model.layers.%d.mlp.gate_up_proj", layer);
+    *gate = mica_slice_axis(f->graph, x, 1, 0, n, 1);
+    *up = mica_slice_axis(f->graph, x, 1, n, 2 * n, 1);
+}
+
 mica_array mica_layer_mlp(mica_forward *f, int layer, mica_array x, mica_unary_kind activation) {
-    mica_array gate = mica_layer_linear(f, x, "model.layers.%d.mlp.gate_proj", layer);
-    mica_array up = mica_layer_linear(f, x, "model.layers.%d.mlp.up_proj", layer);
+    mica_array gate, up;
+    project_gate_up(f, layer, x, &gate, &up);
     mica_array h = mica_mul(f->graph, mica_unary(f->graph, activation, gate), up);
     return mica_layer_linear(f, h, "model.layers.%d.mlp.down_proj", layer);
 }

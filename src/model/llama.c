@@ -11,8 +11,8 @@ static void fill_defaults(mica_config *c) {
 }
 
 static mica_status check(const mica_config *c, mica_error *err) {
-    mica_status st = mica_family_check_common(c, false, err);
-    return st == MICA_STATUS_OK ? mica_family_check_layers(c, MICA_LAYER_FULL, err) : st;
+    /* Old files have as many KV heads as heads, and do not say so. */
+    return mica_family_check_plain(c, MICA_FAMILY_KV_HEADS_FILLED, MICA_LAYER_FULL, err);
 }
 
 static mica_status load(mica_loader *l, mica_error *err) {

@@ -12,22 +12,33 @@ done:
     return st;
 }
 
+static mica_status load_qkv(mica_loader *l, int i, mica_attention_weights w, int64_t q, int64_t kv,
+                            mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    int64_t hidden = l->config->hidden_size;
+    bool has_bias = w.has_qkv_bias;
+    if (w.is_fused)
+        return mica_load_linear(l, q + 2 * kv, hidden, has_bias, err,
+                                "model.layers.%d.self_attn.qkv_proj", i);
+    MICA_TRY(mica_load_linear(l, q, hidden, has_bias, err, "model.layers.%d.self_attn.q_proj", i));
+    MICA_TRY(mica_load_linear(l, kv, hidden, has_bias, err, "model.layers.%d.self_attn.k_proj", i));
+    MICA_TRY(mica_load_linear(l, kv, hidden, has_bias, err, "model.layers.%d.self_attn.v_proj", i));
+done:
+    return st;
+}
+
 mica_status mica_load_attention(mica_loader *l, int i, mica_attention_weights w, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
     const mica_config *c = l->config;
-    int64_t hidden = c->hidden_size;
     int64_t q = c->num_attention_heads * c->head_dim, kv = c->num_key_value_heads * c->head_dim;
-    MICA_TRY(
-        mica_load_linear(l, q, hidden, w.has_qkv_bias, err, "model.layers.%d.self_attn.q_proj", i));
-    MICA_TRY(mica_load_linear(l, kv, hidden, w.has_qkv_bias, err,
-                              "model.layers.%d.self_attn.k_proj", i));
-    MICA_TRY(mica_load_linear(l, kv, hidden, w.has_qkv_bias, err,
-                              "model.layers.%d.self_attn.v_proj", i));
-    MICA_TRY(mica_load_linear(l, hidden, q, w.has_output_bias, err,
+    int64_t q_norm = w.has_wide_qk_norm ? q : c->head_dim;
+    int64_t k_norm = w.has_wide_qk_norm ? kv : c->head_dim;
+    MICA_TRY(load_qkv(l, i, w, q, kv, err));
+    MICA_TRY(mica_load_linear(l, c->hidden_size, q, w.has_output_bias, err,
                               "model.layers.%d.self_attn.o_proj", i));
-    if (!w.has_qk_norm) return MICA_STATUS_OK;
-    MICA_TRY(mica_load_vector(l, c->head_dim, err, "model.layers.%d.self_attn.q_norm.weight", i));
-    MICA_TRY(mica_load_vector(l, c->head_dim, err, "model.layers.%d.self_attn.k_norm.weight", i));
+    if (!w.has_qk_norm && !w.has_wide_qk_norm) return MICA_STATUS_OK;
+    MICA_TRY(mica_load_vector(l, q_norm, err, "model.layers.%d.self_attn.q_norm.weight", i));
+    MICA_TRY(mica_load_vector(l, k_norm, err, "model.layers.%d.self_attn.k_norm.weight", i));
 done:
     return st;
 }
@@ -38,6 +49,16 @@ mica_status mica_load_mlp(mica_loader *l, int i, bool has_bias, mica_error *err)
     MICA_TRY(mica_load_linear(l, inter, hidden, has_bias, err, "model.layers.%d.mlp.gate_proj", i));
     MICA_TRY(mica_load_linear(l, inter, hidden, has_bias, err, "model.layers.%d.mlp.up_proj", i));
     MICA_TRY(mica_load_linear(l, hidden, inter, has_bias, err, "model.layers.%d.mlp.down_proj", i));
+done:
+    return st;
+}
+
+mica_status mica_load_mlp_fused(mica_loader *l, int i, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
+    int64_t hidden = l->config->hidden_size, inter = l->config->intermediate_size;
+    MICA_TRY(
+        mica_load_linear(l, 2 * inter, hidden, false, err, "model.layers.%d.mlp.gate_up_proj", i));
+    MICA_TRY(mica_load_linear(l, hidden, inter, false, err, "model.layers.%d.mlp.down_proj", i));
 done:
     return st;
 }
@@ -56,7 +77,10 @@ mica_status mica_load_plain(mica_loader *l, mica_attention_weights w, bool has_m
     for (int i = 0; i < l->config->num_hidden_layers; i++) {
         MICA_TRY(mica_load_norms(l, i, err));
         MICA_TRY(mica_load_attention(l, i, w, err));
-        MICA_TRY(mica_load_mlp(l, i, has_mlp_bias, err));
+        if (w.is_fused)
+            MICA_TRY(mica_load_mlp_fused(l, i, err));
+        else
+            MICA_TRY(mica_load_mlp(l, i, has_mlp_bias, err));
     }
 done:
     return st;

@@ -13,8 +13,7 @@ static void fill_defaults(mica_config *c) {
 
 static mica_status check(const mica_config *c, mica_error *err) {
     mica_layer_type type = c->sliding_window ? MICA_LAYER_SLIDING : MICA_LAYER_FULL;
-    mica_status st = mica_family_check_common(c, false, err);
-    return st == MICA_STATUS_OK ? mica_family_check_layers(c, type, err) : st;
+    return mica_family_check_plain(c, MICA_FAMILY_PLAIN, type, err);
 }
 
 static mica_status load(mica_loader *l, mica_error *err) {

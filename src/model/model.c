@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/error.h"
+#include "format/import.h"
 #include "model/forward.h"
 #include "model/loader.h"
 #include "model/rope_frequencies.h"
@@ -81,20 +82,38 @@ done:
 
 /* ---- weights ---- */
 
+/* A table that depends on the length is no weight: each sequence brings its own. */
 static mica_status load_rope(mica_loader *l, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
-    float inverse[512];
+    float inverse[MICA_ROPE_PAIRS_MAX];
     const mica_config *c = l->config;
-    int64_t dim = c->head_dim, context_max = c->max_position_embeddings;
+    int64_t dim, max_position = c->max_position_embeddings;
     mica_model *m = l->model;
-    MICA_TRY(mica_rope_frequencies(&c->rope, dim, context_max, inverse, &m->rope_scale, err));
-    MICA_TRY(mica_load_computed(l, "rope.inverse_frequencies", inverse, dim / 2, err));
+    MICA_TRY(mica_rope_dim(&c->rope, c->head_dim, &dim, err));
+    MICA_TRY(mica_rope_frequencies(&c->rope, dim, max_position, 1, inverse, &m->rope_scale, err));
+    if (mica_rope_is_by_length(&c->rope, max_position)) m->n_rope_pairs = (int32_t)(dim / 2);
+    else MICA_TRY(mica_load_computed(l, "rope.inverse_frequencies", inverse, dim / 2, err));
     if (!c->has_rope_local) return MICA_STATUS_OK;
-    MICA_TRY(mica_rope_frequencies(&c->rope_local, dim, context_max, inverse, &m->rope_local_scale,
-                                   err));
+    MICA_REQUIRE(!mica_rope_is_by_length(&c->rope_local, max_position), MICA_STATUS_UNSUPPORTED,
+                 "config.json: rope_type %s for the window layers", c->rope_local.rope_type);
+    MICA_TRY(mica_rope_dim(&c->rope_local, c->head_dim, &dim, err));
+    MICA_TRY(mica_rope_frequencies(&c->rope_local, dim, max_position, 1, inverse,
+                                   &m->rope_local_scale, err));
     MICA_TRY(mica_load_computed(l, "rope.inverse_frequencies_local", inverse, dim / 2, err));
 done:
     return st;
+}
+
+int64_t mica_model_context_max(const mica_model *m) {
+    return mica_rope_context_max(&m->config->rope, m->config->max_position_embeddings);
+}
+
+void mica_model_rope_table(const mica_model *m, int64_t length, float *out) {
+    const mica_config *c = m->config;
+    float scale; /* the same for every length */
+    /* Loading made the same call: what could fail has been judged. */
+    mica_rope_frequencies(&c->rope, 2 * (int64_t)m->n_rope_pairs, c->max_position_embeddings, length,
+                          out, &scale, NULL);
 }
 
 /* What one token reads: all but the embedding rows, and of the experts only those that are chosen. */
@@ -105,7 +124,8 @@ static void count_active(mica_model *m) {
         uint64_t count = (uint64_t)mica_shape_count(&w->shape), bytes = w->bytes;
         bool is_embedding = strcmp(w->name, "model.embed_tokens.weight") == 0;
         if (is_embedding && !c->tie_word_embeddings) continue;
-        if (strstr(w->name, ".experts.") && c->num_local_experts > 0) {
+        bool is_expert = strstr(w->name, ".experts.") || strstr(w->name, ".switch_mlp.");
+        if (is_expert && c->num_local_experts > 0) {
             count = count / (uint64_t)c->num_local_experts * (uint64_t)c->num_experts_per_tok;
             bytes = bytes / (uint64_t)c->num_local_experts * (uint64_t)c->num_experts_per_tok;
         }
@@ -138,6 +158,7 @@ static mica_status load_weights(mica_model *m, const mica_model_options *o, mica
     };
     size_t capacity = mica_checkpoint_count(m->checkpoint) + 8;
     MICA_TRY(mica_weights_create(&m->runtime->host, capacity, &m->weights, err));
+    MICA_TRY(mica_loader_sort_rules(&l, m->runtime->host.allocator, err));
     MICA_TRY(m->family->load(&l, err));
     MICA_TRY(load_rope(&l, err));
     MICA_TRY(mica_checkpoint_check_all_taken(m->checkpoint, NULL, NULL, err));
@@ -147,6 +168,7 @@ static mica_status load_weights(mica_model *m, const mica_model_options *o, mica
     m->is_counted = !o->check_only;
     count_active(m);
 done:
+    mica_free(m->runtime->host.allocator, l.rules);
     return st;
 }
 
@@ -181,6 +203,7 @@ static mica_status open_files(mica_model *m, const char *path, const mica_model_
     MICA_TRY(m->family->check(m->config, err));
     MICA_TRY(make_kv_groups(m, err));
     MICA_TRY(mica_checkpoint_open(host, path, &options, &m->checkpoint, err));
+    MICA_TRY(mica_checkpoint_import(m->checkpoint, m->config, err));
 done:
     return st;
 }
@@ -240,7 +263,7 @@ void mica_model_get_info(const mica_model *m, mica_model_info *out) {
         .n_experts = c->num_local_experts,
         .n_experts_per_token = c->num_experts_per_tok,
         .sliding_window = c->sliding_window,
-        .context_max = c->max_position_embeddings,
+        .context_max = mica_model_context_max(m),
         .n_parameters = m->n_parameters,
         .n_parameters_active = m->n_parameters_active,
         .weight_bytes = mica_checkpoint_bytes(m->checkpoint),
@@ -326,9 +349,9 @@ mica_status mica_model_estimate(const mica_model *m, int64_t context, mica_numer
                                 mica_memory_estimate *out, mica_error *err) {
     if (!m || !out || (mode != MICA_FAST && mode != MICA_EXACT))
         return mica_fail(err, MICA_STATUS_INVALID, "mica_model_estimate: an argument is NULL or no mode");
-    if (context < 1 || context > m->config->max_position_embeddings)
+    if (context < 1 || context > mica_model_context_max(m))
         return mica_fail(err, MICA_STATUS_INVALID, "a context of %lld tokens, wanted 1 to %lld",
-                         (long long)context, (long long)m->config->max_position_embeddings);
+                         (long long)context, (long long)mica_model_context_max(m));
     *out = (mica_memory_estimate){.weight_bytes = mica_checkpoint_bytes(m->checkpoint)};
     for (size_t i = 0; i < m->n_kv_groups; i++)
         out->kv_bytes += (uint64_t)mica_kv_group_pages(&m->kv_groups[i], context) *

@@ -50,6 +50,7 @@ struct mica_model {
     uint16_t *layer_in_group;  /* and its index there */
     float rope_scale;          /* multiplies cos and sin */
     float rope_local_scale;    /* of window layers, where they have a table of their own */
+    int32_t n_rope_pairs;      /* numbers of a sequence's own table; 0 = one table serves all */
     uint64_t n_parameters;
     uint64_t n_parameters_active;
     uint64_t weight_bytes_active;
@@ -73,6 +74,12 @@ mica_status mica_model_predict(const mica_config *config, mica_predict_callback 
 /* A tensor's public description; strings are borrowed from the checkpoint. */
 void mica_tensor_info_fill(const mica_checkpoint *c, const mica_checkpoint_tensor *t,
                            mica_tensor_info *out);
+
+/* The longest sequence that the configuration allows. */
+int64_t mica_model_context_max(const mica_model *m);
+/* The rotary table [n_rope_pairs] of a sequence that comes to at most `length` tokens; only where
+ * n_rope_pairs > 0. */
+void mica_model_rope_table(const mica_model *m, int64_t length, float *out);
 
 /* Bytes of one page of a group: 64 tokens x layers x (K and V). */
 uint64_t mica_kv_group_page_bytes(const mica_kv_group *group, mica_numeric_mode mode);

@@ -9,7 +9,7 @@ static void fill_defaults(mica_config *c) {
 }
 
 static mica_status check(const mica_config *c, mica_error *err) {
-    mica_status st = mica_family_check_common(c, false, err);
+    mica_status st = mica_family_check_common(c, MICA_FAMILY_PLAIN, err);
     if (st != MICA_STATUS_OK || c->sliding_window) return st;
     return mica_family_check_layers(c, MICA_LAYER_FULL, err);
 }

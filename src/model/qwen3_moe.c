@@ -4,9 +4,15 @@
 #include "model/forward.h"
 #include "model/loader.h"
 
+#define SLIDING_WINDOW_DEFAULT 4096
+
 static void fill_defaults(mica_config *c) {
     mica_family_fill_common(c);
-    mica_family_fill_qwen_layers(c);
+    /* The window is in all layers or in none: max_window_layers is not read. */
+    if (c->use_sliding_window && !c->has.sliding_window && !c->has_null_window)
+        c->sliding_window = SLIDING_WINDOW_DEFAULT;
+    if (!c->use_sliding_window) c->sliding_window = 0;
+    mica_family_fill_layers(c, c->sliding_window ? MICA_LAYER_SLIDING : MICA_LAYER_FULL);
     if (!c->has.decoder_sparse_step) c->decoder_sparse_step = 1;
 }
 
@@ -16,13 +22,11 @@ static mica_status check(const mica_config *c, mica_error *err) {
                           : !c->has.num_experts_per_tok   ? "num_experts_per_tok"
                           : !c->has.moe_intermediate_size ? "moe_intermediate_size"
                                                           : NULL;
-    MICA_TRY(mica_family_check_common(c, false, err));
+    MICA_TRY(mica_family_check_plain(c, MICA_FAMILY_PLAIN,
+                                     c->sliding_window ? MICA_LAYER_SLIDING : MICA_LAYER_FULL, err));
     MICA_REQUIRE(!missing, MICA_STATUS_FORMAT, "config.json: qwen3_moe needs %s", missing);
     MICA_REQUIRE(c->decoder_sparse_step > 0, MICA_STATUS_FORMAT,
                  "config.json: decoder_sparse_step is 0, expected at least 1");
-    MICA_REQUIRE(!c->use_sliding_window, MICA_STATUS_UNSUPPORTED,
-                 "config.json: use_sliding_window is true, qwen3_moe has full attention only");
-    MICA_TRY(mica_family_check_layers(c, MICA_LAYER_FULL, err));
 done:
     return st;
 }
@@ -31,16 +35,22 @@ static bool has_experts(const mica_config *c, int i) {
     return !c->is_mlp_only[i] && (i + 1) % c->decoder_sparse_step == 0;
 }
 
+/* One tensor of all experts, as MLX converts it; or, as published, a matrix for each. */
 static mica_status load_experts(mica_loader *l, int i, mica_error *err) {
-    static const char *const gate_up[] = {"gate_proj", "up_proj"}, *const down[] = {"down_proj"};
+    static const char *const names[] = {"gate_proj", "up_proj", "down_proj"};
     mica_status st = MICA_STATUS_OK;
     const mica_config *c = l->config;
     int64_t e = c->num_local_experts, hidden = c->hidden_size, inter = c->moe_intermediate_size;
-    mica_expert_matrices up_part = {e, inter, hidden, "gate_up_proj", gate_up, 2};
-    mica_expert_matrices down_part = {e, hidden, inter, "down_proj", down, 1};
     MICA_TRY(mica_load_linear(l, e, hidden, false, err, "model.layers.%d.mlp.gate", i));
-    MICA_TRY(mica_load_expert_matrices(l, &up_part, err, "model.layers.%d.mlp.experts", i));
-    MICA_TRY(mica_load_expert_matrices(l, &down_part, err, "model.layers.%d.mlp.experts", i));
+    bool is_mlx = mica_loader_has_mlx(l, "model.layers.%d.mlp.switch_mlp.gate_proj.weight", i);
+    for (int j = 0; j < 3; j++) {
+        mica_expert_matrices m = {e, j < 2 ? inter : hidden, j < 2 ? hidden : inter, names[j]};
+        if (is_mlx)
+            MICA_TRY(mica_load_linear_experts(l, e, m.n, m.k, false, err,
+                                              "model.layers.%d.mlp.switch_mlp.%s", i, names[j]));
+        else
+            MICA_TRY(mica_load_expert_matrices(l, &m, err, "model.layers.%d.mlp.experts", i));
+    }
 done:
     return st;
 }
@@ -63,6 +73,15 @@ done:
     return st;
 }
 
+/* Under the name that the checkpoint's layout gave them. */
+static mica_array run_experts(mica_forward *f, int i, mica_array x, mica_array ids,
+                              const char *name) {
+    bool is_mlx =
+        mica_forward_weight_optional(f, "model.layers.%d.mlp.switch_mlp.%s.weight", i, name).node;
+    return mica_layer_linear_experts(f, x, ids, "model.layers.%d.mlp.%s.%s", i,
+                                     is_mlx ? "switch_mlp" : "experts", name);
+}
+
 static mica_array mixture_of_experts(mica_forward *f, int i, mica_array x, mica_unary_kind kind) {
     const mica_config *c = f->model->config;
     mica_graph *g = f->graph;
@@ -71,13 +90,12 @@ static mica_array mixture_of_experts(mica_forward *f, int i, mica_array x, mica_
     mica_array shares = mica_take_along(g, scores, ids);
     if (c->norm_topk_prob)
         shares = mica_div(g, shares, mica_reduce(g, MICA_REDUCE_SUM, shares, -1, true));
-    mica_array up = mica_forward_weight(f, "model.layers.%d.mlp.experts.gate_up_proj", i);
-    mica_array down = mica_forward_weight(f, "model.layers.%d.mlp.experts.down_proj", i);
     mica_glu_options glu = {.kind = kind == MICA_UNARY_SILU   ? MICA_GLU_SILU
                                     : kind == MICA_UNARY_GELU ? MICA_GLU_GELU
                                                               : MICA_GLU_GELU_TANH};
-    mica_array h = mica_linear_experts(g, x, up, (mica_array){0}, ids);
-    h = mica_linear_experts(g, mica_glu(g, h, glu), down, (mica_array){0}, ids);
+    mica_array gate = run_experts(f, i, x, ids, "gate_proj");
+    mica_array up = run_experts(f, i, x, ids, "up_proj");
+    mica_array h = run_experts(f, i, mica_glu_pair(g, gate, up, glu), ids, "down_proj");
     return mica_combine(g, h, shares);
 }
 

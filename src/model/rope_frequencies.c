@@ -4,10 +4,11 @@
 #include "base/error.h"
 
 #define TWO_PI 6.283185307179586476925
+#define POSITIONS_MAX (1 << 24) /* angles are exact to f32 below it */
 
 /* Pair i without any extension. */
-static double find_plain(const mica_config_rope *y, int64_t dim, int64_t i) {
-    return pow(y->rope_theta, -2.0 * (double)i / (double)dim);
+static double find_plain(double base, int64_t dim, int64_t i) {
+    return pow(base, -2.0 * (double)i / (double)dim);
 }
 
 /* The (fractional) pair index whose wavelength makes n turns over the original context. */
@@ -40,7 +41,7 @@ static void fill_yarn(const mica_config_rope *y, int64_t dim, float *inverse, fl
     high = high > (double)dim - 1 ? (double)dim - 1 : high;
     if (high == low) high += 0.001; /* as transformers: no division by zero */
     for (int64_t i = 0; i < dim / 2; i++) {
-        double plain = find_plain(y, dim, i);
+        double plain = find_plain(y->rope_theta, dim, i);
         double ramp = ((double)i - low) / (high - low);
         ramp = ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
         inverse[i] = (float)(plain * (1 - ramp) + plain / y->factor * ramp);
@@ -48,13 +49,14 @@ static void fill_yarn(const mica_config_rope *y, int64_t dim, float *inverse, fl
     *scale = find_yarn_scale(y);
 }
 
-/* Llama 3: wavelengths within original / high_freq_factor stay, those past original / low_freq_factor
- * are divided by the factor, a ramp in turns over the original context joins them. */
+/* Llama 3: wavelengths within original / high_freq_factor stay, those past original /
+ * low_freq_factor are divided by the factor, a ramp in turns over the original context joins them.
+ */
 static void fill_llama3(const mica_config_rope *y, int64_t dim, float *inverse) {
     double original = (double)y->original_max_position_embeddings;
     double low = y->low_freq_factor, high = y->high_freq_factor;
     for (int64_t i = 0; i < dim / 2; i++) {
-        double plain = find_plain(y, dim, i);
+        double plain = find_plain(y->rope_theta, dim, i);
         double n_turns = original * plain / TWO_PI;
         double ramp = (n_turns - low) / (high - low);
         ramp = ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
@@ -62,58 +64,113 @@ static void fill_llama3(const mica_config_rope *y, int64_t dim, float *inverse) 
     }
 }
 
-/* LongRoPE below its original length: the short list divides pair by pair. */
-static mica_status fill_longrope(const mica_config_rope *y, int64_t dim, int64_t context_max,
-                                 float *inverse, float *scale, mica_error *err) {
-    mica_status st = MICA_STATUS_OK;
+/* LongRoPE: one of two lists divides pair by pair. */
+static void fill_longrope(const mica_config_rope *y, int64_t dim, int64_t max_position,
+                          int64_t length, float *inverse, float *scale) {
     int64_t original = y->original_max_position_embeddings;
+    const float *list = length > original ? y->long_factor : y->short_factor;
+    double factor = y->has.factor ? y->factor : (double)max_position / (double)original;
+    for (int64_t i = 0; i < dim / 2; i++)
+        inverse[i] = (float)(find_plain(y->rope_theta, dim, i) / (double)list[i]);
+    if (y->attention_factor > 0)
+        *scale = (float)y->attention_factor;
+    else if (factor > 1)
+        *scale = (float)sqrt(1 + log(factor) / log((double)original));
+}
+
+/* Dynamic NTK: past max_position the base grows, so that the slowest pair turns as far over the
+ * whole length as it did over max_position. */
+static void fill_dynamic(const mica_config_rope *y, int64_t dim, int64_t max_position,
+                         int64_t length, float *inverse) {
+    double n = (double)(length > max_position ? length : max_position);
+    double stretch = y->factor * n / (double)max_position - (y->factor - 1);
+    double base = y->rope_theta * pow(stretch, (double)dim / (double)(dim - 2));
+    for (int64_t i = 0; i < dim / 2; i++) inverse[i] = (float)find_plain(base, dim, i);
+}
+
+/* ---- what the kinds need ---- */
+
+static mica_status check_longrope(const mica_config_rope *y, int64_t dim, mica_error *err) {
+    mica_status st = MICA_STATUS_OK;
     MICA_REQUIRE(y->n_short_factors == dim / 2, MICA_STATUS_FORMAT,
                  "config.json: short_factor has %d numbers, expected %lld", (int)y->n_short_factors,
                  (long long)dim / 2);
-    MICA_REQUIRE(context_max <= original, MICA_STATUS_UNSUPPORTED,
-                 "config.json: longrope past its original length (%lld tokens, original %lld): the "
-                 "table would change with the length",
-                 (long long)context_max, (long long)original);
-    for (int64_t i = 0; i < dim / 2; i++)
-        inverse[i] = (float)(find_plain(y, dim, i) / (double)y->short_factor[i]);
-    if (y->attention_factor > 0) *scale = (float)y->attention_factor;
-    else if (y->factor > 1) *scale = (float)sqrt(1 + log(y->factor) / log((double)original));
+    MICA_REQUIRE(y->n_long_factors == dim / 2, MICA_STATUS_FORMAT,
+                 "config.json: long_factor has %d numbers, expected %lld", (int)y->n_long_factors,
+                 (long long)dim / 2);
+    MICA_REQUIRE(y->original_max_position_embeddings > 1, MICA_STATUS_FORMAT,
+                 "config.json: longrope with original_max_position_embeddings %lld, expected more",
+                 (long long)y->original_max_position_embeddings);
 done:
     return st;
 }
 
-static mica_status check_kind(const mica_config_rope *y, int64_t context_max, mica_error *err) {
+static mica_status check_kind(const mica_config_rope *y, int64_t dim, mica_error *err) {
     mica_status st = MICA_STATUS_OK;
     MICA_REQUIRE(y->type != MICA_ROPE_LLAMA3 || y->high_freq_factor > y->low_freq_factor,
                  MICA_STATUS_FORMAT,
                  "config.json: high_freq_factor %g is not above low_freq_factor %g",
                  y->high_freq_factor, y->low_freq_factor);
-    MICA_REQUIRE(y->type != MICA_ROPE_DYNAMIC || context_max <= y->original_max_position_embeddings,
-                 MICA_STATUS_UNSUPPORTED,
-                 "config.json: dynamic rope past its original length (%lld tokens, original %lld): "
-                 "the table would change with the length",
-                 (long long)context_max, (long long)y->original_max_position_embeddings);
+    MICA_REQUIRE(y->type != MICA_ROPE_DYNAMIC || y->factor >= 1, MICA_STATUS_FORMAT,
+                 "config.json: dynamic rope with factor %g, expected 1 or more", y->factor);
+    MICA_REQUIRE(y->type != MICA_ROPE_DYNAMIC || dim > 2, MICA_STATUS_FORMAT,
+                 "config.json: dynamic rope of %lld elements a head, expected at least 4",
+                 (long long)dim);
+    if (y->type == MICA_ROPE_LONGROPE) st = check_longrope(y, dim, err);
 done:
     return st;
 }
 
-mica_status mica_rope_frequencies(const mica_config_rope *y, int64_t dim, int64_t context_max,
-                                  float *inverse, float *scale, mica_error *err) {
+/* ---- public ---- */
+
+mica_status mica_rope_dim(const mica_config_rope *y, int64_t head_dim, int64_t *out,
+                          mica_error *err) {
+    int64_t dim = (int64_t)((double)head_dim * y->partial_rotary_factor);
+    if (dim < 2 || dim % 2 != 0)
+        return mica_fail(err, MICA_STATUS_UNSUPPORTED,
+                         "config.json: partial_rotary_factor %g of head_dim %lld turns %lld "
+                         "elements, expected 2, 4, 6 ...",
+                         y->partial_rotary_factor, (long long)head_dim, (long long)dim);
+    *out = dim;
+    return MICA_STATUS_OK;
+}
+
+int64_t mica_rope_context_max(const mica_config_rope *y, int64_t max_position) {
+    if (y->type != MICA_ROPE_DYNAMIC || y->factor <= 1) return max_position;
+    double stretched = (double)max_position * y->factor;
+    return stretched < POSITIONS_MAX ? (int64_t)stretched : POSITIONS_MAX;
+}
+
+bool mica_rope_is_by_length(const mica_config_rope *y, int64_t max_position) {
+    if (y->type == MICA_ROPE_LONGROPE) return max_position > y->original_max_position_embeddings;
+    return mica_rope_context_max(y, max_position) > max_position;
+}
+
+mica_status mica_rope_frequencies(const mica_config_rope *y, int64_t dim, int64_t max_position,
+                                  int64_t length, float *inverse, float *scale, mica_error *err) {
     *scale = 1.0f;
-    mica_status st = check_kind(y, context_max, err);
+    mica_status st = check_kind(y, dim, err);
     if (st != MICA_STATUS_OK) return st;
     switch (y->type) {
     case MICA_ROPE_DEFAULT:
-    case MICA_ROPE_DYNAMIC: /* the base grows only past the original length */
-        for (int64_t i = 0; i < dim / 2; i++) inverse[i] = (float)find_plain(y, dim, i);
+        for (int64_t i = 0; i < dim / 2; i++) inverse[i] = (float)find_plain(y->rope_theta, dim, i);
         return MICA_STATUS_OK;
     case MICA_ROPE_LINEAR:
         for (int64_t i = 0; i < dim / 2; i++)
-            inverse[i] = (float)(find_plain(y, dim, i) / y->factor);
+            inverse[i] = (float)(find_plain(y->rope_theta, dim, i) / y->factor);
         return MICA_STATUS_OK;
-    case MICA_ROPE_YARN: fill_yarn(y, dim, inverse, scale); return MICA_STATUS_OK;
-    case MICA_ROPE_LLAMA3: fill_llama3(y, dim, inverse); return MICA_STATUS_OK;
-    case MICA_ROPE_LONGROPE: return fill_longrope(y, dim, context_max, inverse, scale, err);
+    case MICA_ROPE_DYNAMIC:
+        fill_dynamic(y, dim, max_position, length, inverse);
+        return st;
+    case MICA_ROPE_YARN:
+        fill_yarn(y, dim, inverse, scale);
+        return MICA_STATUS_OK;
+    case MICA_ROPE_LLAMA3:
+        fill_llama3(y, dim, inverse);
+        return MICA_STATUS_OK;
+    case MICA_ROPE_LONGROPE:
+        fill_longrope(y, dim, max_position, length, inverse, scale);
+        return MICA_STATUS_OK;
     }
     return mica_fail(err, MICA_STATUS_UNSUPPORTED, "config.json: rope type %d has no formula",
                      (int)y->type);

@@ -92,6 +92,11 @@ static mica_array build_rope(mica_graph *g, fixture *f) {
     mica_array frequencies = mica_slice_axis(g, f->weight, 0, 0, 3, 1);
     return mica_rope(g, f->tokens, f->positions, frequencies, 1, false);
 }
+static mica_array build_rope_tables(mica_graph *g, fixture *f) {
+    mica_array frequencies =
+        mica_reshape(g, mica_slice_axis(g, f->weight, 0, 0, 6, 1), 2, (int64_t[]){2, 3});
+    return mica_rope_tables(g, f->tokens, f->positions, frequencies, f->positions, 1, false);
+}
 static mica_array build_glu(mica_graph *g, fixture *f) {
     return mica_glu(g, f->tokens, (mica_glu_options){MICA_GLU_CLAMPED, true, 1.702f, 7});
 }
@@ -106,8 +111,9 @@ static void kernels_stop_at_the_count(void **state) {
     /* Proves: each op writes the 4 live rows of 6, as it does without a count, and no byte of the
      * others, on each level. */
     (void)state;
-    static const live_build builds[] = {build_softmax, build_rms_norm, build_layer_norm,
-                                        build_rope,    build_glu,      build_attention};
+    static const live_build builds[] = {build_softmax,  build_rms_norm,    build_layer_norm,
+                                        build_rope,     build_rope_tables, build_glu,
+                                        build_attention};
     for (size_t l = 0; l < 3; l++)
         for (size_t b = 0; b < sizeof builds / sizeof *builds; b++) {
             uint8_t live[384], all[384];

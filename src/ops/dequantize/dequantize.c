@@ -44,6 +44,7 @@ static mica_status dequantize_launch(mica_launch *l, const mica_node *n, mica_er
     a->k = x->shape.rank ? x->shape.dims[x->shape.rank - 1] : 0;
     int64_t each = a->rows * a->k;
     a->rows_each = each ? mica_shape_count(&x->shape) / each : 0;
+    a->matrix_rows = x->shape.rank > 1 ? x->shape.dims[x->shape.rank - 2] : 1;
     a->quant = mica_linear_quant(x->quant);
     a->out_kind = (uint8_t)mica_linear_kind(n->dtype);
     mica_launch_elements(l, mica_shape_count(&x->shape));

@@ -18,7 +18,8 @@ static void store(int kind, const float *from, int64_t count, uint8_t *to) {
 void mica_dequantize_ref(const void *args, const mica_cpu_worker *worker) {
     const mica_dequantize_args *a = args;
     const uint8_t *codes = mica_cpu_at(a->codes), *scales = mica_cpu_at(a->scales);
-    const uint8_t *biases = mica_cpu_at(a->biases);
+    const void *biases = mica_cpu_at(a->biases);
+    int64_t matrix = a->matrix_rows * a->k;
     float piece[PIECE];
     int64_t begin, end;
     int64_t rows = mica_cpu_live(a->live, a->rows) * a->rows_each;
@@ -28,7 +29,8 @@ void mica_dequantize_ref(const void *args, const mica_cpu_worker *worker) {
         int64_t left = a->k - begin % a->k, count = left < PIECE ? left : PIECE;
         int64_t at = mica_quant_scale_bytes(a->quant, begin);
         mica_quant_decode_row(a->quant, codes + mica_quant_code_bytes(a->quant, begin), scales + at,
-                              biases ? biases + at : NULL, count, piece);
+                              mica_quant_biases_at(a->quant, biases, begin / matrix, at), count,
+                              piece);
         store(a->out_kind, piece, count,
               (uint8_t *)mica_cpu_at(a->out) + begin * mica_kind_bytes(a->out_kind));
         begin += count;

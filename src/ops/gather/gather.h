@@ -15,7 +15,7 @@ typedef struct mica_gather_args {
     mica_tensor_args ids;
     uint64_t out;
     uint64_t scales;      /* quantised only */
-    uint64_t biases;      /* affine only */
+    uint64_t biases;      /* affine; nvfp4_scaled: factors */
     uint64_t live;        /* address of the count of live rows of the ids' axis 0, 0 = all */
     int64_t rows;         /* length of the ids' axis 0; 1 for rank 0 */
     int64_t row;          /* ids in such a row */

@@ -25,13 +25,15 @@ static void decode_row(const mica_gather_args *a, int64_t id, uint8_t *to, float
     int64_t k = a->x.dims[a->x.rank - 1];
     int64_t code_bytes = mica_quant_code_bytes(q, k), scale_bytes = mica_quant_scale_bytes(q, k);
     const uint8_t *codes = mica_cpu_at(a->x.address), *scales = mica_cpu_at(a->scales);
-    const uint8_t *biases = mica_cpu_at(a->biases);
+    const void *biases = mica_cpu_at(a->biases);
+    int64_t lines = a->x.dims[a->x.rank - 2]; /* of one matrix */
     bool is_direct = a->dtype_out == MICA_DTYPE_F32;
     for (int64_t i = 0; i < a->row_elements; i += k) {
         int64_t line = (id * a->row_elements + i) / k;
         float *out = is_direct ? (float *)(void *)to + i : scratch;
         mica_quant_decode_row(q, codes + line * code_bytes, scales + line * scale_bytes,
-                              biases ? biases + line * scale_bytes : NULL, k, out);
+                              mica_quant_biases_at(q, biases, line / lines, line * scale_bytes), k,
+                              out);
         for (int64_t j = 0; !is_direct && j < k; j++)
             mica_element_put_f32(a->dtype_out, to, i + j, scratch[j]);
     }

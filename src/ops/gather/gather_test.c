@@ -1,5 +1,6 @@
 /* gather: dense rows of every dtype and layout, conversion, quantised rows, ids out of range. */
 #include "ops/common/op_test_case.h"
+#include "core/dtype.h"
 #include "kernel/quant_block.h"
 
 typedef struct gather_case {
@@ -83,36 +84,45 @@ static mica_array build_packed(mica_graph *g, void *context) {
     return mica_gather(g, x, ids, c->out);
 }
 
+/* Of row r where a matrix has two. */
+static void *third_part(mica_quant_desc q, uint8_t *biases, int r, int64_t scale_bytes) {
+    return biases + (q.mode == MICA_QUANT_DESC_NVFP4_SCALED ? r / 2 * 4 : r * scale_bytes);
+}
+
 static void quantised_rows(void **state) {
     /* Proves: rows of each quantised format are those that the row decoder gives, in f32 and
      * rounded to bf16, at the right place of a [4, 2, 128] table; ids outside give zeros. */
     (void)state;
     static const mica_quant quants[] = {
-        {MICA_QUANT_AFFINE, 4, 64, MICA_DTYPE_BF16}, {MICA_QUANT_AFFINE, 3, 32, MICA_DTYPE_F16},
-        {MICA_QUANT_AFFINE, 8, 128, MICA_DTYPE_F32}, {MICA_QUANT_MXFP4, 4, 32, MICA_DTYPE_U8},
-        {MICA_QUANT_MXFP8, 8, 32, MICA_DTYPE_U8},    {MICA_QUANT_NVFP4, 4, 16, MICA_DTYPE_U8}};
-    static const uint8_t kinds[] = {MICA_KIND_BF16, MICA_KIND_F16, MICA_KIND_F32,
+        {MICA_QUANT_AFFINE, 4, 64, MICA_DTYPE_BF16},    {MICA_QUANT_AFFINE, 3, 32, MICA_DTYPE_F16},
+        {MICA_QUANT_AFFINE, 8, 128, MICA_DTYPE_F32},    {MICA_QUANT_MXFP4, 4, 32, MICA_DTYPE_U8},
+        {MICA_QUANT_MXFP8, 8, 32, MICA_DTYPE_U8},       {MICA_QUANT_NVFP4, 4, 16, MICA_DTYPE_U8},
+        {MICA_QUANT_NVFP4_SCALED, 4, 16, MICA_DTYPE_U8}};
+    static const uint8_t kinds[] = {MICA_KIND_BF16, MICA_KIND_F16, MICA_KIND_F32, MICA_KIND_U8,
                                     MICA_KIND_U8,   MICA_KIND_U8,  MICA_KIND_U8};
     uint64_t seed = test_seed();
     int32_t ids[5] = {3, 0, -2, 1, 4};
-    for (int f = 0; f < 6; f++) {
+    for (int f = 0; f < 7; f++) {
         uint8_t codes[8 * 128], scales[8 * 16], biases[8 * 16];
         float row[128];
         double want[5 * 256];
         mica_quant_desc q = {quants[f].mode, quants[f].bits, quants[f].group, kinds[f]};
         int64_t code_bytes = mica_quant_code_bytes(q, 128);
         int64_t scale_bytes = mica_quant_scale_bytes(q, 128);
+        bool has_third = mica_quant_parts(quants[f]) > 2;
+        const float factors[4] = {0.5f, 3.0f, 0.1f, 1.0f}; /* nvfp4_scaled: of the 4 matrices */
+        memcpy(biases, factors, sizeof factors);
         for (int r = 0; r < 8; r++) {
             for (int i = 0; i < 128; i++) row[i] = test_random_float(&seed);
             mica_quant_encode_row(q, row, 128, codes + r * code_bytes, scales + r * scale_bytes,
-                                  biases + r * scale_bytes);
+                                  third_part(q, biases, r, scale_bytes));
         }
         for (int out = 0; out < 2; out++) {
             packed_case c = {quants[f],
                              out ? MICA_DTYPE_BF16 : MICA_DTYPE_F32,
                              codes,
                              scales,
-                             quants[f].mode == MICA_QUANT_AFFINE ? biases : NULL,
+                             has_third ? biases : NULL,
                              ids};
             for (int i = 0; i < 10; i++) {
                 int32_t id = ids[i / 2];
@@ -120,7 +130,7 @@ static void quantised_rows(void **state) {
                 bool is_row = id >= 0 && id < 4;
                 if (is_row)
                     mica_quant_decode_row(q, codes + line * code_bytes, scales + line * scale_bytes,
-                                          biases + line * scale_bytes, 128, row);
+                                          third_part(q, biases, line, scale_bytes), 128, row);
                 for (int k = 0; k < 128; k++)
                     want[i * 128 + k] = is_row ? op_case_value(c.out, (double)row[k]) : 0;
             }

@@ -4,12 +4,37 @@
 #include "base/error.h"
 #include "mica/ops.h"
 
+static mica_glu_params pack_options(mica_glu_options options) {
+    return (mica_glu_params){.kind = (int32_t)options.kind,
+                             .is_interleaved = options.interleaved,
+                             .alpha = options.alpha,
+                             .limit = options.limit};
+}
+
 mica_array mica_glu(mica_graph *g, mica_array x, mica_glu_options options) {
-    mica_glu_params p = {.kind = (int32_t)options.kind,
-                         .is_interleaved = options.interleaved,
-                         .alpha = options.alpha,
-                         .limit = options.limit};
+    mica_glu_params p = pack_options(options);
     return mica_array_add(g, MICA_OP_glu, &x, 1, &p, sizeof p);
+}
+
+mica_array mica_glu_pair(mica_graph *g, mica_array gate, mica_array up, mica_glu_options options) {
+    mica_glu_params p = pack_options(options);
+    return mica_array_add(g, MICA_OP_glu, (mica_array[]){gate, up}, 2, &p, sizeof p);
+}
+
+static bool is_pair(const mica_node *n) { return n->n_inputs == 2; }
+
+/* n has the dtype, shape and live kind of gate. */
+static mica_status check_up(const mica_graph *g, const mica_node *n, mica_error *err) {
+    const mica_node *up = mica_graph_node(g, n->inputs[1]);
+    char a[176], b[176];
+    if (MICA_PARAMS(mica_glu_params, n)->is_interleaved)
+        return mica_fail(err, MICA_STATUS_INVALID, "two inputs cannot be interleaved");
+    if (up->dtype == n->dtype && up->live == n->live && mica_shape_equal(&up->shape, &n->shape))
+        return MICA_STATUS_OK;
+    return mica_fail(err, MICA_STATUS_INVALID, "gate is %s %s, up %s %s%s",
+                     mica_dtype_name((mica_dtype)n->dtype), mica_shape_format(&n->shape, a),
+                     mica_dtype_name((mica_dtype)up->dtype), mica_shape_format(&up->shape, b),
+                     up->live == n->live ? "" : " with another live count");
 }
 
 static mica_status infer_glu(const mica_graph *g, mica_node *n, mica_error *err) {
@@ -20,6 +45,7 @@ static mica_status infer_glu(const mica_graph *g, mica_node *n, mica_error *err)
         return mica_fail(err, MICA_STATUS_INVALID, "limit is %g", (double)p->limit);
     mica_status st = mica_rule_rows(g, n, err);
     if (st != MICA_STATUS_OK) return st;
+    if (is_pair(n)) return check_up(g, n, err);
     int64_t *last = &n->shape.dims[n->shape.rank - 1];
     char text[176];
     if (*last % 2)
@@ -47,11 +73,17 @@ static mica_ref compose_glu(mica_graph *g, const mica_node *node) {
     mica_glu_params p = *MICA_PARAMS(mica_glu_params, node);
     mica_dtype dtype = (mica_dtype)node->dtype;
     int64_t n = node->shape.dims[node->shape.rank - 1];
+    mica_ref second = is_pair(node) ? node->inputs[1] : 0; /* adding nodes may move it */
     mica_array x = mica_cast(g, mica_array_of(g, node->inputs[0]), MICA_DTYPE_F32);
-    int64_t step = p.is_interleaved ? 2 : 1, start = p.is_interleaved ? 1 : n;
-    int64_t stop = p.is_interleaved ? 2 * n : n;
-    mica_array gate = mica_slice_axis(g, x, -1, 0, stop, step);
-    mica_array up = mica_slice_axis(g, x, -1, start, 2 * n, step);
+    mica_array gate = x, up;
+    if (second) {
+        up = mica_cast(g, mica_array_of(g, second), MICA_DTYPE_F32);
+    } else {
+        int64_t step = p.is_interleaved ? 2 : 1, start = p.is_interleaved ? 1 : n;
+        int64_t stop = p.is_interleaved ? 2 * n : n;
+        gate = mica_slice_axis(g, x, -1, 0, stop, step);
+        up = mica_slice_axis(g, x, -1, start, 2 * n, step);
+    }
     if (p.kind == MICA_GLU_CLAMPED) {
         mica_array high = mica_scalar(g, p.limit), low = mica_scalar(g, -p.limit);
         gate = mica_minimum(g, gate, high);
@@ -75,6 +107,7 @@ static mica_status launch_glu(mica_launch *l, const mica_node *n, mica_error *er
     mica_glu_args *a = mica_launch_args(l, sizeof *a);
     if (!a) return mica_fail_memory(err, sizeof *a, "the arguments of glu");
     mica_launch_row_args(l, &a->rows, n);
+    if (is_pair(n)) mica_launch_read(l, &a->up, n->inputs[1], 0);
     a->kind = p->kind;
     a->is_interleaved = p->is_interleaved;
     a->alpha = p->alpha;
@@ -108,7 +141,7 @@ static const mica_param params[] = {
 const mica_op mica_op_glu = {
     .name = "glu",
     .n_inputs_min = 1,
-    .n_inputs_max = 1,
+    .n_inputs_max = 2,
     .params = params,
     .n_params = sizeof params / sizeof *params,
     .infer = infer_glu,

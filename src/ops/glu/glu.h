@@ -1,5 +1,5 @@
-/* Gated activations: a row of 2n becomes a row of n. Computed in f32 (the reference: f64), rounded
- * once. */
+/* Gated activations: a row of 2n, or two rows of n, become a row of n. Computed in f32 (the
+ * reference: f64), rounded once. */
 #pragma once
 #include "ops/common/row_args.h"
 
@@ -11,13 +11,19 @@ typedef struct mica_glu_params {
 } mica_glu_params;
 
 typedef struct mica_glu_args {
-    mica_row_args rows; /* n = elements of x's row; the result's has half of them */
+    mica_row_args rows; /* n = elements of x's row; without `up` the result's has half of them */
+    uint64_t up;        /* rows of the second input; 0 = they are in x */
     int32_t kind;
     int32_t is_interleaved;
     float alpha;
     float limit;
 } mica_glu_args;
-static_assert(sizeof(mica_glu_args) == 72, "host and device kernels share this layout");
+static_assert(sizeof(mica_glu_args) == 80, "host and device kernels share this layout");
+
+/* Elements of a row of the result. */
+static inline int64_t mica_glu_width(const mica_glu_args *a) {
+    return a->up ? a->rows.n : a->rows.n / 2;
+}
 
 /* gelu(x) by tanh = x * sigmoid(2 * sqrt(2 / pi) * (x + 0.044715 x^3)). */
 #define MICA_GLU_GELU_SCALE 1.5957691216057308f

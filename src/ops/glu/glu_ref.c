@@ -26,23 +26,26 @@ static double gated(const mica_glu_args *a, double gate, double up) {
     }
 }
 
-static void glu_row(const mica_glu_args *a, const void *x, void *out) {
+/* Gate i and up i lie in their rows at i, or at 2 i. */
+static void glu_row(const mica_glu_args *a, const void *gates, const void *ups, void *out) {
     int dtype = a->rows.dtype;
-    int64_t n = a->rows.n / 2;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t gate = a->is_interleaved ? 2 * i : i;
-        int64_t up = a->is_interleaved ? 2 * i + 1 : i + n;
+    for (int64_t i = 0; i < mica_glu_width(a); i++) {
+        int64_t at = a->is_interleaved ? 2 * i : i;
         mica_element_put_f64(dtype, out, i,
-                             gated(a, (double)mica_element_f32(dtype, x, gate),
-                                   (double)mica_element_f32(dtype, x, up)));
+                             gated(a, (double)mica_element_f32(dtype, gates, at),
+                                   (double)mica_element_f32(dtype, ups, at)));
     }
 }
 
 void mica_glu_ref(const void *args, const mica_cpu_worker *worker) {
     const mica_glu_args *a = args;
-    int64_t begin, end, bytes = a->rows.n * (int64_t)mica_dtype_bytes((mica_dtype)a->rows.dtype);
+    int64_t begin, end, item = (int64_t)mica_dtype_bytes((mica_dtype)a->rows.dtype);
+    int64_t width = mica_glu_width(a);
     mica_row_share(&a->rows, worker, &begin, &end);
-    for (int64_t r = begin; r < end; r++)
-        glu_row(a, (const uint8_t *)mica_cpu_at(a->rows.x) + r * bytes,
-                (uint8_t *)mica_cpu_at(a->rows.out) + r * (bytes / 2));
+    for (int64_t r = begin; r < end; r++) {
+        const uint8_t *gates = (const uint8_t *)mica_cpu_at(a->rows.x) + r * a->rows.n * item;
+        const uint8_t *ups = gates + (a->is_interleaved ? 1 : width) * item;
+        if (a->up) ups = (const uint8_t *)mica_cpu_at(a->up) + r * width * item;
+        glu_row(a, gates, ups, (uint8_t *)mica_cpu_at(a->rows.out) + r * width * item);
+    }
 }

@@ -37,9 +37,9 @@ static inline void split_pairs(int dtype, const void *x, int64_t i, int64_t n, m
     *up = mica_lanes_load(ups);
 }
 
-static inline void glu_row(int dtype, const mica_glu_args *a, const void *x, void *out) {
-    int64_t n = a->rows.n / 2;
-    const uint8_t *ups = (const uint8_t *)x + n * (int64_t)mica_dtype_bytes((mica_dtype)dtype);
+static inline void glu_row(int dtype, const mica_glu_args *a, const void *x, const void *ups,
+                           void *out) {
+    int64_t n = mica_glu_width(a);
     for (int64_t i = 0; i < n; i += MICA_LANES) {
         mica_lanes gate, up;
         if (a->is_interleaved) {
@@ -54,14 +54,16 @@ static inline void glu_row(int dtype, const mica_glu_args *a, const void *x, voi
 
 static inline void glu_rows(const mica_glu_args *a, const mica_cpu_worker *worker) {
     int dtype = a->rows.dtype;
-    int64_t begin, end, bytes = a->rows.n * (int64_t)mica_dtype_bytes((mica_dtype)dtype);
+    int64_t begin, end, item = (int64_t)mica_dtype_bytes((mica_dtype)dtype);
+    int64_t bytes = mica_glu_width(a) * item;
     mica_row_share(&a->rows, worker, &begin, &end);
     for (int64_t r = begin; r < end; r++) {
-        const uint8_t *x = (const uint8_t *)mica_cpu_at(a->rows.x) + r * bytes;
-        uint8_t *out = (uint8_t *)mica_cpu_at(a->rows.out) + r * (bytes / 2);
+        const uint8_t *x = (const uint8_t *)mica_cpu_at(a->rows.x) + r * a->rows.n * item;
+        const uint8_t *ups = a->up ? (const uint8_t *)mica_cpu_at(a->up) + r * bytes : x + bytes;
+        uint8_t *out = (uint8_t *)mica_cpu_at(a->rows.out) + r * bytes;
         if (dtype == MICA_DTYPE_F32)
-            glu_row(MICA_DTYPE_F32, a, x, out);
+            glu_row(MICA_DTYPE_F32, a, x, ups, out);
         else
-            glu_row(dtype, a, x, out);
+            glu_row(dtype, a, x, ups, out);
     }
 }

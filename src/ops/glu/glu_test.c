@@ -1,4 +1,4 @@
-/* glu: every kind against double precision, halves and interleaved. */
+/* glu: every kind against double precision: halves, interleaved, and two inputs. */
 #include "ops/common/layer_test_case.h"
 
 typedef struct glu_case {
@@ -8,10 +8,19 @@ typedef struct glu_case {
     int64_t dims[4];
     mica_glu_options options;
     const double *values;
+    bool is_pair; /* values are the gates of all rows, then the ups */
 } glu_case;
 
 static mica_array build(mica_graph *g, void *context) {
     const glu_case *c = context;
+    if (c->is_pair) {
+        int64_t dims[4], count = op_case_count(c->rank, c->dims) / 2;
+        memcpy(dims, c->dims, sizeof dims);
+        dims[c->rank - 1] /= 2;
+        mica_array gate = op_case_input(g, c->layout, c->dtype, c->rank, dims, c->values);
+        mica_array up = op_case_input(g, c->layout, c->dtype, c->rank, dims, c->values + count);
+        return mica_glu_pair(g, gate, up, c->options);
+    }
     mica_array x = op_case_input(g, c->layout, c->dtype, c->rank, c->dims, c->values);
     return mica_glu(g, x, c->options);
 }
@@ -41,6 +50,10 @@ static void check(glu_case *c) {
         const double *row = c->values + i / n * 2 * n;
         int64_t j = i % n;
         bool pairs = c->options.interleaved;
+        if (c->is_pair) {
+            want[i] = expect_one(&c->options, c->values[i], c->values[i + count]);
+            continue;
+        }
         want[i] = expect_one(&c->options, row[pairs ? 2 * j : j], row[pairs ? 2 * j + 1 : j + n]);
     }
     /* Sigmoid errs by 2.5 ulp; gelu of far negative gates loses digits near 0, in f16 and bf16
@@ -50,8 +63,8 @@ static void check(glu_case *c) {
 }
 
 static void every_kind(void **state) {
-    /* Proves: kinds x pairing x dtypes x layouts agree with double precision, and so does the
-     * composed meaning. */
+    /* Proves: kinds x pairing (halves, interleaved, two inputs) x dtypes x layouts agree with
+     * double precision, and so does the composed meaning. */
     (void)state;
     static const mica_dtype dtypes[] = {MICA_DTYPE_F32, MICA_DTYPE_BF16, MICA_DTYPE_F16};
     static const int64_t shapes[][5] = {{1, 2}, {2, 3, 66}, {3, 2, 3, 32}, {2, 1, 90}};
@@ -59,13 +72,14 @@ static void every_kind(void **state) {
     double values[256];
     for (int s = 0; s < 4; s++)
         for (int d = 0; d < 3; d++)
-            for (int k = 0; k < 8; k++) {
+            for (int k = 0; k < 12; k++) {
                 glu_case c = {.dtype = dtypes[d],
                               .layout = (op_layout)((s + d + k) % OP_LAYOUT_COUNT),
                               .rank = (int)shapes[s][0],
                               .values = values};
                 memcpy(c.dims, shapes[s] + 1, sizeof c.dims);
-                c.options = (mica_glu_options){(mica_glu_kind)(k / 2), k % 2, 1.702f, 2.5f};
+                c.options = (mica_glu_options){(mica_glu_kind)(k / 3), k % 3 == 1, 1.702f, 2.5f};
+                c.is_pair = k % 3 == 2;
                 op_case_fill(&seed, c.dtype, values, op_case_count(c.rank, c.dims), false);
                 check(&c);
             }
@@ -93,11 +107,21 @@ static void threads_change_nothing(void **state) {
     glu_case c = {.dtype = MICA_DTYPE_F32, .rank = 2, .dims = {50, 600}, .values = values};
     c.options = (mica_glu_options){MICA_GLU_CLAMPED, true, 1.702f, 7};
     layer_case_threads(build, &c);
+    c.options.interleaved = false;
+    c.is_pair = true;
+    layer_case_threads(build, &c);
     free(values);
 }
 
+static mica_array build_unequal(mica_graph *g, void *context) {
+    const glu_case *c = context;
+    mica_array gate = mica_array_from_data(g, MICA_DTYPE_F32, 2, (int64_t[]){2, 3}, c->values);
+    mica_array up = mica_array_from_data(g, MICA_DTYPE_F32, 2, (int64_t[]){3, 2}, c->values);
+    return mica_glu_pair(g, gate, up, (mica_glu_options){0});
+}
+
 static void wrong_inputs(void **state) {
-    /* Proves: odd rows, unknown kinds and negative limits are refused. */
+    /* Proves: odd rows, unknown kinds, negative limits and pairs that do not match are refused. */
     (void)state;
     double values[6] = {0};
     glu_case c = {.dtype = MICA_DTYPE_F32, .rank = 2, .dims = {2, 3}, .values = values};
@@ -106,6 +130,10 @@ static void wrong_inputs(void **state) {
     op_case_expect_invalid(build, &c, "kind 9");
     c.options = (mica_glu_options){MICA_GLU_CLAMPED, true, 1, -1};
     op_case_expect_invalid(build, &c, "limit is -1");
+    op_case_expect_invalid(build_unequal, &c, "gate is f32 [2, 3], up f32 [3, 2]");
+    c = (glu_case){.dtype = MICA_DTYPE_F32, .rank = 2, .dims = {1, 6}, .values = values};
+    c.is_pair = c.options.interleaved = true;
+    op_case_expect_invalid(build, &c, "two inputs cannot be interleaved");
 }
 
 int main(void) {

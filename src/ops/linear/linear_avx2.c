@@ -29,6 +29,42 @@ static inline __attribute__((always_inline)) vec dense_load(int kind, const uint
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 
+static inline vec vec_set(float f) { return _mm256_set1_ps(f); }
+static inline vec vec_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+static inline vec vec_add(vec a, vec b) { return _mm256_add_ps(a, b); }
+
+static inline vec u8_load(const uint8_t *p) {
+    __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+}
+
+/* Nibble i in the low bits of lane i; above it stand the later ones. */
+static inline __m256i spread_nibbles(const uint8_t *p) {
+    const __m256i shifts = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+    return _mm256_srlv_epi32(_mm256_set1_epi32((int)mica_load_u32(p)), shifts);
+}
+
+static inline vec u4_load(const uint8_t *p) {
+    return _mm256_cvtepi32_ps(_mm256_and_si256(spread_nibbles(p), _mm256_set1_epi32(15)));
+}
+
+static inline vec e2m1_load(const uint8_t *p) {
+    const __m256 magnitudes = _mm256_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f);
+    __m256i nibbles = spread_nibbles(p); /* the lookup takes the low three bits */
+    __m256i sign = _mm256_and_si256(_mm256_slli_epi32(nibbles, 28), _mm256_set1_epi32(INT32_MIN));
+    return _mm256_xor_ps(_mm256_permutevar8x32_ps(magnitudes, nibbles), _mm256_castsi256_ps(sign));
+}
+
+/* Exponent and mantissa at the place of f16's give a 256th of the value, subnormals included. */
+static inline vec e4m3_load(const uint8_t *p) {
+    const __m128i nan = _mm_set1_epi16(0x3F80);
+    __m128i wide = _mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)p));
+    __m128i half = _mm_and_si128(_mm_slli_epi16(wide, 7), _mm_set1_epi16((int16_t)0xBFFF));
+    __m128i is_nan = _mm_cmpeq_epi16(_mm_and_si128(half, _mm_set1_epi16(0x7FFF)), nan);
+    half = _mm_or_si128(half, _mm_and_si128(is_nan, _mm_set1_epi16(0x7E00)));
+    return _mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0f));
+}
+
 /* E8M0: 0 is a subnormal and 255 is NaN, the rest are plain exponents. */
 static inline vec scale_load(const uint8_t *p) {
     __m256i s = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p));

@@ -30,6 +30,44 @@ static inline __attribute__((always_inline)) vec dense_load(int kind, const uint
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
 
+static inline vec vec_set(float f) { return _mm512_set1_ps(f); }
+static inline vec vec_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+static inline vec vec_add(vec a, vec b) { return _mm512_add_ps(a, b); }
+
+static inline vec u8_load(const uint8_t *p) {
+    __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+}
+
+/* Nibble i in the low bits of lane i; above it stand the later ones of its word. */
+static inline __m512i spread_nibbles(const uint8_t *p) {
+    const __m512i word = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1);
+    const __m512i shifts =
+        _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28);
+    __m128i words = _mm_loadl_epi64((const __m128i *)(const void *)p);
+    return _mm512_srlv_epi32(_mm512_permutexvar_epi32(word, _mm512_castsi128_si512(words)), shifts);
+}
+
+static inline vec u4_load(const uint8_t *p) {
+    return _mm512_cvtepi32_ps(_mm512_and_si512(spread_nibbles(p), _mm512_set1_epi32(15)));
+}
+
+static inline vec e2m1_load(const uint8_t *p) {
+    const __m512 values = _mm512_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f, -0.0f,
+                                         -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f);
+    return _mm512_permutexvar_ps(spread_nibbles(p), values);
+}
+
+/* Exponent and mantissa at the place of f16's give a 256th of the value, subnormals included. */
+static inline vec e4m3_load(const uint8_t *p) {
+    const __m256i nan = _mm256_set1_epi16(0x3F80);
+    __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)p));
+    __m256i half = _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16((int16_t)0xBFFF));
+    __m256i is_nan = _mm256_cmpeq_epi16(_mm256_and_si256(half, _mm256_set1_epi16(0x7FFF)), nan);
+    half = _mm256_or_si256(half, _mm256_and_si256(is_nan, _mm256_set1_epi16(0x7E00)));
+    return _mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0f));
+}
+
 /* E8M0: 0 is a subnormal and 255 is NaN, the rest are plain exponents. */
 static inline vec scale_load(const uint8_t *p) {
     __m512i s = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p));

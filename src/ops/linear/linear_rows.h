@@ -34,14 +34,14 @@ typedef struct mica_linear_rows {
     mica_linear_weight weight;
     const uint8_t *codes; /* of weight row 0; scales and biases likewise */
     const uint8_t *scales;
-    const uint8_t *biases;
-    const void *bias;    /* element i belongs to weight row i; NULL = none */
-    const uint8_t *x;    /* [..., k] */
-    uint8_t *out;        /* [..., n] */
-    const int32_t *list; /* row i of the job is entry list[i], NULL = entry i */
-    int32_t x_divide;    /* entry e is row e / x_divide of x and row e of out */
-    int64_t m;           /* rows of the job */
-    int64_t n_begin;     /* weight rows of the job */
+    const uint8_t *biases; /* nvfp4_scaled: the factor */
+    const void *bias;      /* element i belongs to weight row i; NULL = none */
+    const uint8_t *x;      /* [..., k] */
+    uint8_t *out;          /* [..., n] */
+    const int32_t *list;   /* row i of the job is entry list[i], NULL = entry i */
+    int32_t x_divide;      /* entry e is row e / x_divide of x and row e of out */
+    int64_t m;             /* rows of the job */
+    int64_t n_begin;       /* weight rows of the job */
     int64_t n_end;
     int64_t n; /* columns of out */
     int64_t k;
@@ -107,5 +107,5 @@ static inline void mica_linear_decode(const mica_linear_rows *job, int64_t n, in
     }
     int64_t at = n * w->scale_bytes + mica_quant_scale_bytes(w->quant, k0);
     mica_quant_decode_row(w->quant, codes + mica_quant_code_bytes(w->quant, k0), job->scales + at,
-                          job->biases ? job->biases + at : NULL, count, out);
+                          mica_quant_biases_at(w->quant, job->biases, 0, at), count, out);
 }

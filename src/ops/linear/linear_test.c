@@ -147,6 +147,46 @@ static void rows_do_not_depend_on_their_neighbours(void **state) {
     }
 }
 
+static void kernels_decode_to_the_same_bits(void **state) {
+    /* Proves: rows of the identity pick out each decoded weight, with the bits of the scalar
+     * decoder, for random codes and scales (subnormal ones too), one row of x or many. */
+    (void)state;
+    enum { N = 9, K = 1152 };
+    uint64_t seed = test_seed();
+    float *x = exact_memory(K * K * 4), *out = exact_memory(K * N * 4);
+    for (int i = 0; i < K; i++) x[i * K + i] = 1.0f;
+    for (int t = 0; t < WEIGHT_TYPES; t++) {
+        if (weight_types[t].kind != MICA_KIND_U8) continue;
+        mica_quant_desc q = weight_types[t].quant;
+        bool is_e4m3 = q.mode == MICA_QUANT_DESC_MXFP8, has_bytes = q.scale_kind == MICA_KIND_U8;
+        test_weight w = make_weight(&weight_types[t], N, K, MICA_KIND_F32, MICA_KIND_F32, &seed);
+        for (int64_t i = 0; i < N * w.weight.row_bytes; i++) {
+            w.codes[i] = (uint8_t)test_random(&seed);
+            if (is_e4m3 && (w.codes[i] & 0x7F) == 0x7F) w.codes[i] = 1; /* NaN */
+        }
+        for (int64_t i = 0; has_bytes && i < N * w.weight.scale_bytes; i++)
+            w.scales[i] = (uint8_t)(test_random(&seed) % 120);
+        for (int64_t r = 0; r < N; r++) {
+            int64_t at = r * w.weight.scale_bytes;
+            mica_quant_decode_row(q, w.codes + r * w.weight.row_bytes, w.scales + at,
+                                  mica_quant_biases_at(q, w.biases, 0, at), K, w.values + r * K);
+        }
+        for (int level = 0; level < LEVELS; level++)
+            for (int64_t m = 1; m <= K && has_level(level) && !is_int8(level); m += K - 1) {
+                mica_linear_args a = args_of(&w, x, m, out, false);
+                run(level, &a, 2);
+                for (int64_t i = 0; i < m * N; i++)
+                    if (out[i] != w.values[i % N * K + i / N])
+                        fail_msg("%s %s m=%d: weight [%d, %d] is %.9g, want %.9g",
+                                 level_names[level], weight_types[t].name, (int)m, (int)(i % N),
+                                 (int)(i / N), (double)out[i], (double)w.values[i % N * K + i / N]);
+            }
+        free_weight(&w);
+    }
+    free(x);
+    free(out);
+}
+
 static void live_rows_alone_are_written(void **state) {
     /* Proves: with a live count, later rows stay as they were; a count of 0 writes nothing. */
     (void)state;
@@ -296,7 +336,7 @@ static mica_array weight_array(mica_graph *g, const test_weight *w) {
                                NULL);
     mica_quant quant = {q.mode, q.bits, q.group, dtypes[q.scale_kind]};
     return mica_array_view_quantized(g, quant, 2, dims, w->codes, w->scales,
-                                     q.mode == MICA_QUANT_DESC_AFFINE ? w->biases : NULL);
+                                     mica_quant_parts(quant) > 2 ? w->biases : NULL);
 }
 
 static mica_array build_linear(mica_graph *g, void *context) {
@@ -370,6 +410,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_sums_in_double),
         cmocka_unit_test(rows_do_not_depend_on_their_neighbours),
+        cmocka_unit_test(kernels_decode_to_the_same_bits),
         cmocka_unit_test(live_rows_alone_are_written),
         cmocka_unit_test(values_that_are_not_finite_stay_in_their_row),
         cmocka_unit_test(int8_rows_keep_outliers_and_nan),

@@ -25,6 +25,9 @@ static const weight_type weight_types[] = {
     {"affine5g32", MICA_KIND_U8, {MICA_QUANT_DESC_AFFINE, 5, 32, MICA_KIND_F32}},
     {"affine6g32", MICA_KIND_U8, {MICA_QUANT_DESC_AFFINE, 6, 32, MICA_KIND_F16}},
     {"affine8g64", MICA_KIND_U8, {MICA_QUANT_DESC_AFFINE, 8, 64, MICA_KIND_BF16}},
+    {"affine4g32", MICA_KIND_U8, {MICA_QUANT_DESC_AFFINE, 4, 32, MICA_KIND_F16}},
+    {"affine8g32", MICA_KIND_U8, {MICA_QUANT_DESC_AFFINE, 8, 32, MICA_KIND_F32}},
+    {"nvfp4_scaled", MICA_KIND_U8, {MICA_QUANT_DESC_NVFP4_SCALED, 4, 16, MICA_KIND_U8}},
 };
 enum { WEIGHT_TYPES = sizeof weight_types / sizeof weight_types[0] };
 
@@ -76,6 +79,10 @@ static inline test_weight make_weight(const weight_type *type, int64_t n, int64_
         uint8_t *codes = w.codes + r * w.weight.row_bytes;
         uint8_t *scales = w.scales + r * w.weight.scale_bytes;
         uint8_t *biases = w.biases + r * w.weight.scale_bytes;
+        if (type->quant.mode == MICA_QUANT_DESC_NVFP4_SCALED) {
+            const float factor = 0.3f;
+            biases = memcpy(w.biases + 4 * r, &factor, sizeof factor); /* of any matrix */
+        }
         mica_quant_encode_row(type->quant, w.values + r * k, k, codes, scales, biases);
         mica_quant_decode_row(type->quant, codes, scales, biases, k, w.values + r * k);
     }

@@ -6,7 +6,8 @@
  *     UNIT, UNIT_VECS                elements that one mxfp4_unit decodes, in so many vectors
  *     mxfp4_unit(codes, n_blocks, scales, w)
  *     mxfp4_pack(x, to, stride)      UNIT floats of x in the order of mxfp4_unit
- * so that the order of elements within a unit is the instruction set's own; both sides share it.
+ * and what linear_groups.h asks for, so that the order of elements within a unit is the instruction
+ * set's own; both sides share it.
  *
  * Two ways with the same arithmetic. Direct: few rows of x; they are packed once, the weights
  * stream through registers. Panels: a block of weight rows is decoded to f32 once and used for all
@@ -45,6 +46,8 @@ static inline void expand_scales(const uint8_t *bytes, int64_t count, float *res
     for (; i < count; i++) out[i] = mica_f32_from_e8m0(bytes[i]);
     for (; i % (UNIT / 32); i++) out[i] = 0.0f;
 }
+
+#include "ops/linear/linear_groups.h"
 
 /* ---- packing x ---- */
 
@@ -172,6 +175,9 @@ INLINE void direct_mxfp4(const mica_linear_rows *job, int mr, int nr, const floa
                 direct_dense(job, kind, MR, 1, x, n))
 #define DIRECT_MXFP4(name, mr, nr)                                                                 \
     DIRECT_WALK(name, mr, nr, direct_mxfp4(job, MR, NR, x, n), direct_mxfp4(job, MR, 1, x, n))
+#define DIRECT_GROUPS(name, format, mr, nr)                                                        \
+    DIRECT_WALK(name, mr, nr, direct_groups(job, format, MR, NR, x, n),                            \
+                direct_groups(job, format, MR, 1, x, n))
 
 DIRECT_DENSE(direct_f32_1, MICA_KIND_F32, 1, 8)
 DIRECT_DENSE(direct_f32_2, MICA_KIND_F32, 2, 4)
@@ -189,14 +195,36 @@ DIRECT_MXFP4(direct_mxfp4_1, 1, 4)
 DIRECT_MXFP4(direct_mxfp4_2, 2, 4)
 DIRECT_MXFP4(direct_mxfp4_3, 3, 2)
 DIRECT_MXFP4(direct_mxfp4_4, 4, 2)
+DIRECT_GROUPS(direct_affine4_1, FORMAT_AFFINE4, 1, 4)
+DIRECT_GROUPS(direct_affine4_2, FORMAT_AFFINE4, 2, 4)
+DIRECT_GROUPS(direct_affine4_3, FORMAT_AFFINE4, 3, 2)
+DIRECT_GROUPS(direct_affine4_4, FORMAT_AFFINE4, 4, 2)
+DIRECT_GROUPS(direct_affine8_1, FORMAT_AFFINE8, 1, 4)
+DIRECT_GROUPS(direct_affine8_2, FORMAT_AFFINE8, 2, 4)
+DIRECT_GROUPS(direct_affine8_3, FORMAT_AFFINE8, 3, 2)
+DIRECT_GROUPS(direct_affine8_4, FORMAT_AFFINE8, 4, 2)
+DIRECT_GROUPS(direct_mxfp8_1, FORMAT_MXFP8, 1, 4)
+DIRECT_GROUPS(direct_mxfp8_2, FORMAT_MXFP8, 2, 4)
+DIRECT_GROUPS(direct_mxfp8_3, FORMAT_MXFP8, 3, 2)
+DIRECT_GROUPS(direct_mxfp8_4, FORMAT_MXFP8, 4, 2)
+DIRECT_GROUPS(direct_nvfp4_1, FORMAT_NVFP4, 1, 4)
+DIRECT_GROUPS(direct_nvfp4_2, FORMAT_NVFP4, 2, 4)
+DIRECT_GROUPS(direct_nvfp4_3, FORMAT_NVFP4, 3, 2)
+DIRECT_GROUPS(direct_nvfp4_4, FORMAT_NVFP4, 4, 2)
 
 static void direct_rows(const mica_linear_rows *job, mica_linear_scratch *scratch) {
-    static void (*const table[4][MICA_LINEAR_DIRECT])(const mica_linear_rows *, const float *) = {
+    static void (*const table[4 + FORMATS][MICA_LINEAR_DIRECT])(const mica_linear_rows *,
+                                                                const float *) = {
         {direct_mxfp4_1, direct_mxfp4_2, direct_mxfp4_3, direct_mxfp4_4},
         {direct_f32_1, direct_f32_2, direct_f32_3, direct_f32_4},
         {direct_f16_1, direct_f16_2, direct_f16_3, direct_f16_4},
         {direct_bf16_1, direct_bf16_2, direct_bf16_3, direct_bf16_4},
+        {direct_affine4_1, direct_affine4_2, direct_affine4_3, direct_affine4_4},
+        {direct_affine8_1, direct_affine8_2, direct_affine8_3, direct_affine8_4},
+        {direct_mxfp8_1, direct_mxfp8_2, direct_mxfp8_3, direct_mxfp8_4},
+        {direct_nvfp4_1, direct_nvfp4_2, direct_nvfp4_3, direct_nvfp4_4},
     };
+    int format = format_of(job);
     float *packed = (float *)(void *)(scratch + 1);
     if (scratch->packed_x != job->x || scratch->packed_list != job->list ||
         scratch->packed_m != job->m) {
@@ -210,7 +238,7 @@ static void direct_rows(const mica_linear_rows *job, mica_linear_scratch *scratc
         scratch->packed_list = job->list;
         scratch->packed_m = job->m;
     }
-    table[job->weight.kind][job->m - 1](job, packed);
+    table[format < FORMATS ? 4 + format : job->weight.kind][job->m - 1](job, packed);
 }
 
 /* ---- panels ---- */
@@ -241,6 +269,10 @@ static void decode_row(const mica_linear_rows *job, int64_t n, int64_t k0, int64
     float row[MICA_LINEAR_CHUNK];
     if (is_mxfp4(job)) {
         decode_row_mxfp4(job, n, k0, count, to, stride);
+        return;
+    }
+    if (format_of(job) < FORMATS) {
+        decode_row_groups(job, n, k0, count, to, stride);
         return;
     }
     switch (w->kind) {
@@ -363,8 +395,8 @@ static void empty_rows(const mica_linear_rows *job) {
 }
 
 static void linear_rows(const mica_linear_rows *job, void *scratch) {
-    bool is_direct =
-        job->m <= MICA_LINEAR_DIRECT && (job->weight.kind != MICA_KIND_U8 || is_mxfp4(job));
+    bool is_direct = job->m <= MICA_LINEAR_DIRECT && (job->weight.kind != MICA_KIND_U8 ||
+                                                      is_mxfp4(job) || format_of(job) < FORMATS);
     if (job->m < 1) return;
     if (job->k == 0)
         empty_rows(job);

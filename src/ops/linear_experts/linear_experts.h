@@ -7,7 +7,7 @@ typedef struct mica_linear_experts_args {
     uint64_t x;     /* [tokens, k] or [tokens, slots, k] */
     uint64_t codes; /* or dense elements of [n_experts, n, k] */
     uint64_t scales;
-    uint64_t biases;
+    uint64_t biases; /* nvfp4_scaled: factors [n_experts] */
     uint64_t bias; /* [n_experts, n]; 0 = none */
     uint64_t ids;  /* i32 [tokens, slots] */
     uint64_t list; /* of op expert_list */

@@ -96,7 +96,8 @@ static void expected_row(int level, const expert_case *c, int64_t e, float *row)
     job.n_end = c->n;
     job.codes = c->w.codes + first * c->w.weight.row_bytes;
     job.scales = c->w.scales + first * c->w.weight.scale_bytes;
-    job.biases = c->w.biases + first * c->w.weight.scale_bytes;
+    job.biases =
+        mica_quant_biases_at(c->w.weight.quant, c->w.biases, 0, first * c->w.weight.scale_bytes);
     job.bias = (uint8_t *)c->w.bias + first * 2;
     job.x = (const uint8_t *)(c->x + (c->is_shared ? e / c->slots : e) * c->w.k);
     job.out = (uint8_t *)row;

@@ -36,7 +36,7 @@ static void set_expert(const mica_linear_experts_args *a, int32_t expert, mica_l
     int64_t rows = expert * a->n, scales = rows * w->scale_bytes;
     job->codes = (const uint8_t *)mica_cpu_at(a->codes) + rows * w->row_bytes;
     job->scales = a->scales ? (const uint8_t *)mica_cpu_at(a->scales) + scales : NULL;
-    job->biases = a->biases ? (const uint8_t *)mica_cpu_at(a->biases) + scales : NULL;
+    job->biases = mica_quant_biases_at(w->quant, mica_cpu_at(a->biases), expert, scales);
     job->bias = NULL;
     if (a->bias)
         job->bias = (const uint8_t *)mica_cpu_at(a->bias) + rows * mica_kind_bytes(w->bias_kind);

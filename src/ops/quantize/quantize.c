@@ -25,7 +25,7 @@ static bool read_quant(const params *p, mica_quant *out) {
         return false;
     *out = (mica_quant){(uint8_t)p->mode, (uint8_t)p->bits, (uint16_t)p->group,
                         (uint8_t)p->scale_dtype};
-    return mica_quant_is_valid(*out);
+    return out->mode != MICA_QUANT_NVFP4_SCALED && mica_quant_is_valid(*out);
 }
 
 static mica_status quantize_infer(const mica_graph *g, mica_node *n, mica_error *err) {

@@ -81,6 +81,40 @@ static mica_status status_of(mica_quant quant, int64_t k, mica_dtype x, mica_dty
     return st;
 }
 
+typedef struct scaled_case {
+    const uint8_t *codes, *scales;
+    const float *factors;
+} scaled_case;
+
+static mica_array build_scaled(mica_graph *g, void *context) {
+    const scaled_case *c = context;
+    const mica_quant q = {MICA_QUANT_NVFP4_SCALED, 4, 16, MICA_DTYPE_U8};
+    mica_array x =
+        mica_array_view_quantized(g, q, 3, (int64_t[]){3, 2, K}, c->codes, c->scales, c->factors);
+    return mica_dequantize(g, x, MICA_DTYPE_F32);
+}
+
+static void each_matrix_has_its_factor(void **state) {
+    /* Proves: dequantize of nvfp4_scaled [3, 2, K] takes the factor of the matrix, for all its
+     * rows; quantize makes no such arrays. */
+    (void)state;
+    uint64_t seed = test_seed();
+    const mica_quant_desc q = {MICA_QUANT_DESC_NVFP4_SCALED, 4, 16, MICA_KIND_U8};
+    float factors[3] = {0.25f, 7.0f, 1e-3f}, row[K];
+    uint8_t codes[6 * K / 2], scales[6 * K / 16];
+    double want[6 * K];
+    for (int r = 0; r < 6; r++) {
+        for (int i = 0; i < K; i++) row[i] = test_random_float(&seed);
+        mica_quant_encode_row(q, row, K, codes + r * K / 2, scales + r * K / 16, &factors[r / 2]);
+        mica_quant_decode_row(q, codes + r * K / 2, scales + r * K / 16, &factors[r / 2], K, row);
+        for (int i = 0; i < K; i++) want[r * K + i] = (double)row[i];
+    }
+    scaled_case c = {codes, scales, factors};
+    op_test_all_levels(build_scaled, &c, want, 6 * K, 0, 0);
+    mica_quant made = {MICA_QUANT_NVFP4_SCALED, 4, 16, MICA_DTYPE_U8};
+    assert_int_equal(status_of(made, K, MICA_DTYPE_F32, MICA_DTYPE_F32), MICA_STATUS_INVALID);
+}
+
 static void refuses_formats_that_do_not_exist(void **state) {
     /* Proves: unknown formats, ragged groups and wrong dtypes are INVALID; empty arrays are fine.
      */
@@ -99,6 +133,7 @@ static void refuses_formats_that_do_not_exist(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gives_back_what_the_row_functions_give),
+        cmocka_unit_test(each_matrix_has_its_factor),
         cmocka_unit_test(refuses_formats_that_do_not_exist),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,31 @@ mica_array mica_rope(mica_graph *g, mica_array x, mica_array positions,
     return mica_array_add(g, MICA_OP_rope, inputs, 3, &p, sizeof p);
 }
 
+mica_array mica_rope_tables(mica_graph *g, mica_array x, mica_array positions,
+                            mica_array inverse_frequencies, mica_array tables, float scale,
+                            bool interleaved) {
+    mica_rope_params p = {.scale = scale, .is_interleaved = interleaved};
+    mica_array inputs[] = {x, positions, inverse_frequencies, tables};
+    return mica_array_add(g, MICA_OP_rope, inputs, 4, &p, sizeof p);
+}
+
+/* The node of the table numbers; NULL where there is one table. */
+static const mica_node *find_tables(const mica_graph *g, const mica_node *n) {
+    return n->n_inputs > 3 ? mica_graph_node(g, n->inputs[3]) : NULL;
+}
+
+static mica_status check_tables(const mica_graph *g, const mica_node *n, mica_error *err) {
+    const mica_node *positions = mica_graph_node(g, n->inputs[1]), *tables = find_tables(g, n);
+    char ps[176], ts[176];
+    if (!tables || (tables->dtype == MICA_DTYPE_I32 && tables->live == positions->live &&
+                    mica_shape_equal(&tables->shape, &positions->shape)))
+        return MICA_STATUS_OK;
+    return mica_fail(err, MICA_STATUS_INVALID, "tables are %s %s, wanted i32 %s as the positions",
+                     mica_dtype_name((mica_dtype)tables->dtype),
+                     mica_shape_format(&tables->shape, ts),
+                     mica_shape_format(&positions->shape, ps));
+}
+
 static mica_status infer_rope(const mica_graph *g, mica_node *n, mica_error *err) {
     const mica_node *x = mica_graph_node(g, n->inputs[0]);
     const mica_node *positions = mica_graph_node(g, n->inputs[1]);
@@ -24,14 +49,18 @@ static mica_status infer_rope(const mica_graph *g, mica_node *n, mica_error *err
             err, MICA_STATUS_INVALID, "dtypes %s, %s and %s, wanted f32, f16 or bf16; i32; f32",
             mica_dtype_name((mica_dtype)x->dtype), mica_dtype_name((mica_dtype)positions->dtype),
             mica_dtype_name((mica_dtype)frequencies->dtype));
-    if (x->shape.rank != 3 || positions->shape.rank != 1 || frequencies->shape.rank != 1 ||
+    int rank = find_tables(g, n) ? 2 : 1;
+    if (x->shape.rank != 3 || positions->shape.rank != 1 || frequencies->shape.rank != rank ||
         positions->shape.dims[0] != x->shape.dims[0] ||
-        frequencies->shape.dims[0] > x->shape.dims[2] / 2 || frequencies->live)
+        frequencies->shape.dims[rank - 1] > x->shape.dims[2] / 2 || frequencies->live)
         return mica_fail(err, MICA_STATUS_INVALID,
                          "x %s, positions %s and inverse frequencies %s, wanted [t, heads, dim], "
-                         "[t] and at most [dim / 2]",
+                         "[t] and at most %s",
                          mica_shape_format(&x->shape, xs), mica_shape_format(&positions->shape, ps),
-                         mica_shape_format(&frequencies->shape, fs));
+                         mica_shape_format(&frequencies->shape, fs),
+                         rank == 2 ? "[tables, dim / 2]" : "[dim / 2]");
+    mica_status st = check_tables(g, n, err);
+    if (st != MICA_STATUS_OK) return st;
     n->dtype = x->dtype;
     n->shape = x->shape;
     n->live = x->live ? x->live : positions->live;
@@ -61,7 +90,12 @@ static mica_ref compose_rope(mica_graph *g, const mica_node *node) {
     mica_array x = mica_cast(g, mica_array_of(g, node->inputs[0]), MICA_DTYPE_F32);
     mica_array positions = mica_array_of(g, node->inputs[1]);
     mica_array frequencies = mica_array_of(g, node->inputs[2]);
-    int64_t n_pairs = mica_array_dim(g, frequencies, 0), rotated = 2 * n_pairs;
+    int64_t n_pairs = mica_array_dim(g, frequencies, -1), rotated = 2 * n_pairs;
+    if (node->n_inputs > 3) {
+        mica_array tables = mica_array_of(g, node->inputs[3]);
+        frequencies = mica_gather(g, frequencies, tables, MICA_DTYPE_NONE);
+        frequencies = mica_reshape(g, frequencies, 3, (int64_t[]){s.dims[0], 1, n_pairs});
+    }
     positions =
         mica_reshape(g, mica_cast(g, positions, MICA_DTYPE_F32), 3, (int64_t[]){s.dims[0], 1, 1});
     mica_array angle = mica_mul(g, positions, frequencies), scale = mica_scalar(g, p.scale);
@@ -87,6 +121,11 @@ static void cost_rope(const mica_graph *g, const mica_node *n, mica_cost *out) {
     out->flops = 3 * count;
 }
 
+static int64_t count_pairs(const mica_graph *g, const mica_node *n) {
+    const mica_shape *s = &mica_graph_node(g, n->inputs[2])->shape;
+    return s->dims[s->rank - 1];
+}
+
 static mica_status launch_rope(mica_launch *l, const mica_node *n, mica_error *err) {
     const mica_rope_params *p = MICA_PARAMS(mica_rope_params, n);
     mica_rope_args *a = mica_launch_args(l, sizeof *a);
@@ -94,12 +133,14 @@ static mica_status launch_rope(mica_launch *l, const mica_node *n, mica_error *e
     mica_launch_read(l, &a->x, n->inputs[0], 0);
     mica_launch_read(l, &a->positions, n->inputs[1], 0);
     mica_launch_read(l, &a->inverse_frequencies, n->inputs[2], 0);
+    if (n->n_inputs > 3) mica_launch_read(l, &a->tables, n->inputs[3], 0);
     mica_launch_write(l, &a->out, n, 0);
     mica_launch_live(l, &a->live, n);
     a->n_tokens = n->shape.dims[0];
     a->n_heads = n->shape.dims[1];
     a->dim = n->shape.dims[2];
-    a->n_pairs = mica_graph_node(l->graph, n->inputs[2])->shape.dims[0];
+    a->n_pairs = count_pairs(l->graph, n);
+    a->n_tables = n->n_inputs > 3 ? mica_graph_node(l->graph, n->inputs[2])->shape.dims[0] : 1;
     a->scale = p->scale;
     a->dtype = n->dtype;
     a->is_interleaved = p->is_interleaved;
@@ -108,7 +149,7 @@ static mica_status launch_rope(mica_launch *l, const mica_node *n, mica_error *e
 }
 
 static size_t scratch_rope(const mica_graph *g, const mica_node *n) {
-    return (size_t)mica_graph_node(g, n->inputs[2])->shape.dims[0] * 2 * sizeof(float);
+    return (size_t)count_pairs(g, n) * 2 * sizeof(float);
 }
 
 static bool accepts_f32_halves(const mica_graph *g, const mica_node *n) {
@@ -140,7 +181,7 @@ static const mica_param params[] = {
 const mica_op mica_op_rope = {
     .name = "rope",
     .n_inputs_min = 3,
-    .n_inputs_max = 3,
+    .n_inputs_max = 4,
     .flags = MICA_OP_IN_PLACE,
     .params = params,
     .n_params = sizeof params / sizeof *params,

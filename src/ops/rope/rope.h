@@ -14,25 +14,35 @@ typedef struct mica_rope_args {
     uint64_t x;                   /* [n_tokens, n_heads, dim] */
     uint64_t out;                 /* may be x */
     uint64_t positions;           /* i32 [n_tokens] */
-    uint64_t inverse_frequencies; /* f32 [n_pairs] */
+    uint64_t inverse_frequencies; /* f32 [n_tables, n_pairs] */
+    uint64_t tables;              /* i32 [n_tokens]: the table of each token; 0 = the only one */
     uint64_t live;                /* address of the count of live tokens, 0 = all */
     int64_t n_tokens;
     int64_t n_heads;
     int64_t dim;
     int64_t n_pairs; /* elements 2 * n_pairs and up are copied */
+    int64_t n_tables;
     float scale;
     int32_t dtype; /* of x and out: f32, f16 or bf16 */
     int32_t is_interleaved;
     int32_t reserved;
 } mica_rope_args;
-static_assert(sizeof(mica_rope_args) == 88, "host and device kernels share this layout");
+static_assert(sizeof(mica_rope_args) == 104, "host and device kernels share this layout");
+
+/* The frequencies of one token; NULL where it names a table that is not there: it does not turn. */
+static inline const float *mica_rope_frequencies_of(const mica_rope_args *a, int64_t token) {
+    const float *frequencies = mica_cpu_at(a->inverse_frequencies);
+    if (!a->tables) return frequencies;
+    int64_t row = ((const int32_t *)mica_cpu_at(a->tables))[token];
+    return row >= 0 && row < a->n_tables ? frequencies + row * a->n_pairs : NULL;
+}
 
 /* Cosines, then sines, of one token: the worker's scratch. */
 static inline void mica_rope_table(const mica_rope_args *a, int64_t token, float *table) {
     float position = (float)((const int32_t *)mica_cpu_at(a->positions))[token];
-    const float *frequency = mica_cpu_at(a->inverse_frequencies);
+    const float *frequencies = mica_rope_frequencies_of(a, token);
     for (int64_t i = 0; i < a->n_pairs; i++) {
-        float angle = position * frequency[i];
+        float angle = frequencies ? position * frequencies[i] : 0.0f;
         table[i] = (float)(cos((double)angle) * (double)a->scale);
         table[a->n_pairs + i] = (float)(sin((double)angle) * (double)a->scale);
     }
