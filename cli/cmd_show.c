@@ -226,13 +226,26 @@ done:
     return st;
 }
 
+/* A folder, or a GGUF file, which is a whole model as well. */
+static bool is_model(const char *path) {
+    mica_file *file = NULL;
+    char magic[4];
+    mica_path_kind kind = mica_path_kind_of(path);
+    if (kind != MICA_PATH_FILE) return kind == MICA_PATH_FOLDER;
+    if (mica_file_open(mica_host_default(), path, &file, NULL) != MICA_STATUS_OK) return false;
+    bool is_gguf = mica_file_bytes(file) >= sizeof magic &&
+                   mica_file_read(file, 0, magic, sizeof magic, NULL) == MICA_STATUS_OK &&
+                   memcmp(magic, "GGUF", sizeof magic) == 0;
+    mica_file_close(&file);
+    return is_gguf;
+}
+
 int cmd_show(const cli_options *o) {
     mica_status st = MICA_STATUS_OK;
     mica_error err = {0};
     cli_session session = {0};
     MICA_TRY(cli_session_open(&session, o, &err));
-    bool is_folder = mica_path_kind_of(session.path) == MICA_PATH_FOLDER;
-    MICA_TRY(is_folder ? show_model(&session, &err) : show_file(&session, &err));
+    MICA_TRY(is_model(session.path) ? show_model(&session, &err) : show_file(&session, &err));
 done:
     cli_session_close(&session);
     int written = cli_output_close();

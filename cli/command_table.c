@@ -2,8 +2,9 @@
 #include "commands.h"
 
 #define MODEL_TEXT                                                                                 \
-    "MODEL is a folder with a Hugging Face checkpoint, a name org/name or org/name@revision that " \
-    "is in the Hugging Face cache, or demo, the tiny model that comes with mica."
+    "MODEL is a folder with a Hugging Face checkpoint, a GGUF file, a name org/name or "           \
+    "org/name@revision that is in the Hugging Face cache, or demo, the tiny model that comes with " \
+    "mica."
 
 /* clang-format off */
 const cli_command cli_command_table[CLI_COMMAND_COUNT_] = {
@@ -50,6 +51,33 @@ const cli_command cli_command_table[CLI_COMMAND_COUNT_] = {
         "are medians with the slowest and the fastest repetition. GB/s counts the weights that a "
         "token needs, share compares it with the read bandwidth that is measured just before.",
         cmd_bench},
+    [CLI_EVAL] = {CLI_EVAL, "eval", "MODEL", 1, 1,
+        "perplexity, or the difference between two models", MODEL_TEXT
+        "\n--ppl FILE: mean negative log-likelihood of a text in nats (NLL) and perplexity, with "
+        "standard errors. --kld OTHER --text FILE: how far OTHER is from MODEL, the reference: the "
+        "divergence KL(MODEL || OTHER) of the next token over all scored positions, how often both "
+        "have the same most likely token, and the change of the NLL. Both need the same "
+        "vocabulary; the tokenizer is MODEL's. OTHER may be MODEL itself with --kld-mode."
+        "\nThe text is cut into chunks of --ctx tokens, each read from an empty cache; an "
+        "incomplete chunk at the end is left out, unless it is the only one. Each chunk begins "
+        "with BOS where the tokenizer puts one in front of a text, and special tokens in the text "
+        "are plain text. A token is scored once, when something stands in front of it. With "
+        "--score second-half the chunks and the scored tokens are those of llama-perplexity."
+        "\nSums are made in float64 from the float32 logits.", cmd_eval},
+    [CLI_CONVERT] = {CLI_CONVERT, "convert", "MODEL OUT", 2, 2,
+        "write a model in MLX's layout, quantised or not", MODEL_TEXT
+        "\nOUT is a folder that is not there yet, or empty; mica and mlx-lm open it. Without "
+        "options weights keep their values: those of AWQ, GPTQ, compressed-tensors and GGUF files "
+        "become MLX's where that loses nothing, and --verbose says for each tensor what it was and "
+        "became."
+        "\n--quantize takes the matrices of linear layers, experts and embeddings whose rows come to "
+        "whole groups; vectors stay plain. Each matrix is stored as the first of these says: "
+        "--override; the family (the router of gpt_oss and qwen3_moe is affine:8:64, experts of "
+        "gpt_oss that are mxfp4 stay so, and of granite o_proj, down_proj and lm_head are "
+        "affine:8:64 unless there is a recipe); --recipe; --quantize. What is stored in the wanted "
+        "way already stays byte for byte."
+        "\nThe folder appears whole at the end: a conversion that is killed leaves OUT.tmp-PID. The "
+        "memory needed is about that of the largest tensor.", cmd_convert},
     [CLI_DOCTOR] = {CLI_DOCTOR, "doctor", "", 0, 0,
         "check this machine and this build",
         "Lists instruction sets, threads and memory, and computes operations with known answers "

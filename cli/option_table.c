@@ -10,13 +10,15 @@
 #define RENDER (1u << CLI_RENDER)
 #define LOGITS (1u << CLI_LOGITS)
 #define BENCH (1u << CLI_BENCH)
+#define EVAL (1u << CLI_EVAL)
+#define CONVERT (1u << CLI_CONVERT)
 #define DOCTOR (1u << CLI_DOCTOR)
 #define VERSION (1u << CLI_VERSION)
 #define HELP (1u << CLI_HELP)
 #define COMPLETION (1u << CLI_COMPLETION)
 #define GENERATE (RUN | CHAT)
-#define COMPUTE (RUN | CHAT | LOGITS | BENCH)
-#define MODEL (COMPUTE | SHOW | TOKENIZE | RENDER)
+#define COMPUTE (RUN | CHAT | LOGITS | BENCH | EVAL)
+#define MODEL (COMPUTE | SHOW | TOKENIZE | RENDER | CONVERT)
 #define ALL (MODEL | DOCTOR | VERSION | HELP | COMPLETION)
 
 #define TOKENS_MAX (1 << 24)
@@ -47,11 +49,42 @@ const cli_option cli_option_table[] = {
      "one JSON string a line in, one array of ids a line out (with --decode: arrays in, strings "
      "out)"},
 
+    {EVAL, "ppl", 0, "FILE", CLI_PATH, AT(ppl), 0, 0, "Input",
+     "likelihood of the text of FILE (- for standard input)"},
+    {EVAL, "kld", 0, "OTHER", CLI_PATH, AT(kld), 0, 0, "Input",
+     "compare OTHER, a model, with MODEL"},
+    {EVAL, "text", 0, "FILE", CLI_PATH, AT(text), 0, 0, "Input",
+     "the text for --kld (- for standard input)"},
+    {EVAL, "ids", 0, NULL, CLI_FLAG, AT(ids), 0, 0, "Input",
+     "FILE holds one array of token ids a line, each a text of its own; needs no tokenizer, and "
+     "nothing is put in front"},
+    {EVAL, "no-bos", 0, NULL, CLI_FLAG, AT(no_bos), 0, 0, "Input",
+     "put no BOS in front of the chunks"},
+
+    {EVAL, "ctx", 'c', "N", CLI_COUNT, AT(context), 2, TOKENS_MAX, "Chunks",
+     "tokens of a chunk, BOS included; default 512, or the model's limit if that is less"},
+    {EVAL, "stride", 0, "N", CLI_COUNT, AT(stride), 1, TOKENS_MAX, "Chunks",
+     "tokens from the begin of a chunk to the begin of the next; default: no overlap"},
+    {EVAL, "score", 0, "all|second-half", CLI_CHOICE, AT(score), 0, 0, "Chunks",
+     "which tokens of a chunk are scored; default all"},
+
+    {CONVERT, "quantize", 'q', "MODE", CLI_TEXT, AT(quantize), 0, 0, "Weights",
+     "affine:BITS:GROUP (2, 3, 4, 5, 6 or 8 bits; groups of 32, 64 or 128), mxfp4, mxfp8 or nvfp4"},
+    {CONVERT, "dtype", 0, "bf16|f16|f32", CLI_CHOICE, AT(dtype), 0, 0, "Weights",
+     "type of what is not quantised, and of scales; without --quantize all becomes plain"},
+    {CONVERT, "recipe", 0, "mixed_2_6|mixed_3_4|mixed_3_6|mixed_4_6", CLI_CHOICE, AT(recipe), 0, 0,
+     "Weights",
+     "affine with two numbers of bits: the second for the head, and for v_proj and down_proj of "
+     "some layers"},
+    {CONVERT, "override", 0, "PATTERN=MODE", CLI_TEXTS, AT(overrides), 0, 0, "Weights",
+     "store modules whose path matches (* and ?) in this way, none for plain; may be given up to "
+     "16 times, the last match decides"},
+
     {GENERATE, "max-tokens", 'n', "N", CLI_COUNT, AT(max_tokens), 1, TOKENS_MAX, "Length",
      "generate at most N tokens; default: until the model ends or the context is full"},
     {GENERATE, "stop", 0, "TEXT", CLI_TEXTS, AT(stops), 0, 0, "Length",
      "end the answer before TEXT; may be given up to 16 times"},
-    {COMPUTE | SHOW, "ctx", 'c', "N", CLI_COUNT, AT(context), 1, TOKENS_MAX, "Length",
+    {(COMPUTE & ~EVAL) | SHOW, "ctx", 'c', "N", CLI_COUNT, AT(context), 1, TOKENS_MAX, "Length",
      "context in tokens, prompt and answer together; default: the smaller of the model's limit "
      "and what the memory holds"},
 
@@ -78,7 +111,7 @@ const cli_option cli_option_table[] = {
      "also continue each line by the N most likely ids, stop ids ignored: tensor greedy.K, int32"},
     {SHOW, "tensors", 0, NULL, CLI_FLAG, AT(tensors), 0, 0, "Output",
      "list every tensor: name, type, shape, file"},
-    {RUN | SHOW, "json", 0, NULL, CLI_FLAG, AT(json), 0, 0, "Output",
+    {RUN | SHOW | EVAL | CONVERT, "json", 0, NULL, CLI_FLAG, AT(json), 0, 0, "Output",
      "print one JSON object at the end instead of text"},
     {GENERATE, "show-reasoning", 0, NULL, CLI_FLAG, AT(show_reasoning), 0, 0, "Output",
      "print what the model thinks, too"},
@@ -96,7 +129,9 @@ const cli_option cli_option_table[] = {
 
     {COMPUTE | SHOW, "exact", 0, NULL, CLI_FLAG, AT(exact), 0, 0, "Machine",
      "float32 activations and KV cache instead of the faster 16-bit ones"},
-    {COMPUTE | DOCTOR, "threads", 0, "N", CLI_COUNT, AT(threads), 1, 256, "Machine",
+    {EVAL, "kld-mode", 0, "exact|fast", CLI_CHOICE, AT(kld_mode), 0, 0, "Machine",
+     "arithmetic of OTHER; default: as for MODEL"},
+    {COMPUTE | CONVERT | DOCTOR, "threads", 0, "N", CLI_COUNT, AT(threads), 1, 256, "Machine",
      "threads; default: one for each core"},
     {COMPUTE | SHOW, "memory", 0, "BYTES", CLI_BYTES, AT(memory_bytes), 1, BYTES_MAX, "Machine",
      "memory that may be used, as 12G; default: what is free"},

@@ -17,6 +17,8 @@ typedef enum cli_command_id {
     CLI_RENDER,
     CLI_LOGITS,
     CLI_BENCH,
+    CLI_EVAL,
+    CLI_CONVERT,
     CLI_DOCTOR,
     CLI_VERSION,
     CLI_HELP,
@@ -74,6 +76,11 @@ typedef struct cli_options {
     cli_counts prompt_tokens, generated_tokens;
     cli_count repetitions;
     const char *format;
+    const char *ppl, *kld, *text, *kld_mode, *score;
+    bool ids, no_bos;
+    cli_count stride;
+    const char *quantize, *dtype, *recipe;
+    cli_texts overrides;
     bool man, markdown;
 } cli_options;
 

@@ -41,15 +41,15 @@ static mica_status open_runtime(cli_session *s, mica_error *err) {
     return mica_runtime_open(&options, &s->runtime, err);
 }
 
-static mica_status find_model(cli_session *s, mica_error *err) {
+mica_status cli_session_find_model(const cli_session *s, const char *name,
+                                   char out[CLI_PATH_BYTES_MAX], mica_error *err) {
     char cache[MICA_PATH_BYTES_MAX], demo[MICA_PATH_BYTES_MAX];
     mica_hub_options options = {
         .struct_bytes = sizeof options,
         .cache_folder = cli_environment_cache(s->options->cache_folder, cache, sizeof cache),
         .demo_folder = cli_environment_demo(demo, sizeof demo),
     };
-    return mica_hub_resolve(s->runtime, s->options->arguments[0], &options, s->path, sizeof s->path,
-                            err);
+    return mica_hub_resolve(s->runtime, name, &options, out, CLI_PATH_BYTES_MAX, err);
 }
 
 mica_status cli_session_open(cli_session *s, const cli_options *o, mica_error *err) {
@@ -57,7 +57,7 @@ mica_status cli_session_open(cli_session *s, const cli_options *o, mica_error *e
     *s = (cli_session){.options = o};
     cli_progress_init(&s->progress, !o->verbose && !o->dump);
     MICA_TRY(open_runtime(s, err));
-    MICA_TRY(find_model(s, err));
+    MICA_TRY(cli_session_find_model(s, o->arguments[0], s->path, err));
     if (o->verbose) cli_note("model at %s", s->path);
 done:
     return st;

@@ -22,6 +22,9 @@ typedef struct cli_session {
 /* Opens the runtime and finds the model (the first argument). */
 mica_status cli_session_open(cli_session *s, const cli_options *o, mica_error *err);
 void cli_session_close(cli_session *s);
+/* The path of a model by its name, as for the first argument. */
+mica_status cli_session_find_model(const cli_session *s, const char *name,
+                                   char out[CLI_PATH_BYTES_MAX], mica_error *err);
 /* Loads configuration and weights; with check_only nothing is mapped. */
 mica_status cli_session_open_model(cli_session *s, bool check_only, mica_error *err);
 mica_status cli_session_open_tokenizer(cli_session *s, mica_error *err);

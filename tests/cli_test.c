@@ -41,6 +41,12 @@ static void test_wrong_usage(void **state) {
         {"$MICA tokenize demo x --jsonl", "wanted one of them"},
         {"$MICA logits demo x", "an argument is missing"},
         {"$MICA bench -p 1,x demo", "--prompt: \"1,x\""},
+        {"$MICA convert demo", "an argument is missing, wanted MODEL OUT"},
+        {"$MICA convert -q q4 demo x", "\"q4\" is no quantisation: expected affine:BITS:GROUP"},
+        {"$MICA convert --dtype int8 demo x", "wanted bf16|f16|f32"},
+        {"$MICA convert --recipe mixed_5_6 demo x", "mixed_4_6"},
+        {"$MICA convert --recipe mixed_4_6 -q mxfp4 demo x", "affine:4, but mxfp4"},
+        {"$MICA convert --override lm_head demo x", "expected PATTERN=affine:8:64"},
         {"$MICA completion tcsh", "wanted bash, zsh or fish"},
         {"$MICA help runn", "unknown command runn (nearest: run)"},
         {"$MICA run \"$(printf 'a\\nb')\" x y", "unexpected argument"},
@@ -116,8 +122,8 @@ static void test_failed_jobs(void **state) {
 static void test_help(void **state) {
     /* Every form of the help names every command; help of a command names its options. */
     (void)state;
-    static const char *const commands[] = {"run",    "chat",  "show",   "tokenize", "render",
-                                           "logits", "bench", "doctor", "version"};
+    static const char *const commands[] = {"run",    "chat",  "show", "tokenize", "render",
+                                           "logits", "bench", "eval", "doctor",   "version"};
     static const char *const forms[] = {
         "$MICA help",           "$MICA --help",          "$MICA -h",
         "$MICA help --man",     "$MICA help --markdown", "$MICA completion bash",
@@ -353,6 +359,32 @@ static void test_show(void **state) {
     json_decref(j);
 }
 
+static void test_convert(void **state) {
+    /* convert reports what it did, says it tensor by tensor, refuses a folder that is there, and
+     * what it wrote answers as the model did. */
+    (void)state;
+    cli_expect(&run, 0, "$MICA convert --json demo \"$T/plain\"");
+    json_t *j = parse_output();
+    assert_int_equal(json_integer_value(json_object_get(j, "changed")), 0);
+    assert_int_equal(json_integer_value(json_object_get(j, "files")), 1);
+    assert_int_equal(json_integer_value(json_object_get(j, "tensors")), 179);
+    json_decref(j);
+    cli_expect(&run, 0, "$MICA convert -v -q affine:8:64 --override 'lm_head=none' demo $T/q\n"
+                        "$MICA show --tensors $T/q");
+    assert_non_null(strstr(run.out, " bits per weight\n"));
+    assert_non_null(strstr(run.out, "weights changed: error max "));
+    assert_non_null(strstr(run.err, "lm_head [8192, 320]: BF16, as it was\n"));
+    assert_non_null(strstr(run.err, "model.embed_tokens [8192, 320]: BF16 -> affine:8:64, error"));
+    assert_non_null(strstr(run.err, "mlp.experts.up_proj [8, 320, 320]: mxfp4, as it was"));
+    assert_non_null(strstr(run.out, "model.embed_tokens.scales"));
+    cli_expect(&run, 0, "$MICA run --temp 0 -n 12 demo 'Who are you?' >$T/a\n"
+                        "$MICA convert demo $T/plain >$T/b && rm $T/b\n"
+                        "$MICA run --temp 0 -n 12 $T/plain 'Who are you?' | cmp - $T/a");
+    cli_expect(&run, 1, "mkdir $T/there && touch $T/there/x && $MICA convert demo $T/there");
+    cli_expect_line(&run, "is not empty (x)");
+    cli_expect(&run, 1, "$MICA convert /nowhere $T/out");
+}
+
 static void test_doctor(void **state) {
     /* The self-test passes on this machine, at scalar level too. */
     (void)state;
@@ -403,6 +435,7 @@ int main(void) {
         cmocka_unit_test(test_chat),
         cmocka_unit_test(test_chat_context),
         cmocka_unit_test(test_show),
+        cmocka_unit_test(test_convert),
         cmocka_unit_test(test_doctor),
         cmocka_unit_test(test_bench),
     };

@@ -68,7 +68,7 @@ for example in hello block generate; do
 done
 check_examples ./hello ./generate
 LD_LIBRARY_PATH=$libdir ./block >out
-expect_text out "0.2263  -3.0179"
+expect_text out "0.2056  -3.0952"
 
 step "the examples by pkg-config, static"
 for example in hello block generate; do

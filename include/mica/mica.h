@@ -7,3 +7,4 @@
 #include "mica/tokenizer.h"
 #include "mica/engine.h"
 #include "mica/hub.h"
+#include "mica/convert.h"
