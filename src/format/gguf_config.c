@@ -437,18 +437,26 @@ done:
     return st;
 }
 
+/* Opens the file and makes one of its texts; text is the caller's, also after an error. */
+static mica_status load_text(const mica_host *host, const char *path,
+                             mica_status (*make)(const mica_gguf *g, mica_str *out,
+                                                 mica_error *err),
+                             mica_gguf **g, mica_str *text, mica_error *err) {
+    *g = NULL;
+    mica_str_init(text, host->allocator);
+    text->limit_bytes = TEXT_BYTES_MAX;
+    mica_status st = mica_gguf_open(host, path, g, err);
+    return st == MICA_STATUS_OK ? make(*g, text, err) : st;
+}
+
 mica_status mica_gguf_config_load(const mica_host *host, const char *path, mica_config **out,
                                   mica_error *err) {
-    mica_status st = MICA_STATUS_OK;
-    mica_gguf *g = NULL;
+    mica_gguf *g;
     mica_str text;
     *out = NULL;
-    mica_str_init(&text, host->allocator);
-    text.limit_bytes = TEXT_BYTES_MAX;
-    MICA_TRY(mica_gguf_open(host, path, &g, err));
-    MICA_TRY(mica_gguf_config_text(g, &text, err));
-    MICA_TRY(mica_config_parse(host, mica_gguf_name(g), text.data, text.bytes, out, err));
-done:
+    mica_status st = load_text(host, path, mica_gguf_config_text, &g, &text, err);
+    if (st == MICA_STATUS_OK)
+        st = mica_config_parse(host, mica_gguf_name(g), text.data, text.bytes, out, err);
     mica_str_deinit(&text);
     mica_gguf_close(&g);
     return st;
@@ -456,16 +464,11 @@ done:
 
 mica_status mica_gguf_generation_config_load(const mica_host *host, const char *path,
                                              mica_generation_config *out, mica_error *err) {
-    mica_status st = MICA_STATUS_OK;
-    mica_gguf *g = NULL;
+    mica_gguf *g;
     mica_str text;
-    mica_str_init(&text, host->allocator);
-    text.limit_bytes = TEXT_BYTES_MAX;
-    MICA_TRY(mica_gguf_open(host, path, &g, err));
-    MICA_TRY(mica_gguf_generation_config_text(g, &text, err));
-    MICA_TRY(
-        mica_generation_config_parse(host, mica_gguf_name(g), text.data, text.bytes, out, err));
-done:
+    mica_status st = load_text(host, path, mica_gguf_generation_config_text, &g, &text, err);
+    if (st == MICA_STATUS_OK)
+        st = mica_generation_config_parse(host, mica_gguf_name(g), text.data, text.bytes, out, err);
     mica_str_deinit(&text);
     mica_gguf_close(&g);
     return st;
