@@ -2,7 +2,7 @@
 # Installs what the build needs and the system lacks, by apt or Homebrew, and says what it does.
 #   tools/bootstrap.sh         to build and run
 #   tools/bootstrap.sh test    also what the tests need
-#   tools/bootstrap.sh ci      also clang, for a second opinion and for fuzzing, and Python
+#   tools/bootstrap.sh ci      also clang, for a second opinion and for fuzzing, and Python with pip
 # Only a POSIX shell is assumed. Packages that are there are left alone.
 set -eu
 
@@ -34,6 +34,7 @@ need() {
 }
 found() { if "$@"; then echo yes; else echo no; fi; }
 have_compiler() { have cc || have gcc || have clang; }
+have_pip() { have python3 && python3 -m pip --version >/dev/null 2>&1; }
 have_cmocka() { have_library cmocka || [ -e /usr/include/cmocka.h ]; }
 
 need "$(found have_compiler)" "gcc libc6-dev" gcc
@@ -50,6 +51,7 @@ fi
 if [ "$want_ci" = yes ]; then
     need "$(found have clang)" "clang libclang-rt-dev llvm" llvm
     need "$(found have python3)" python3 python3
+    need "$(found have_pip)" python3-pip python3
 fi
 
 if [ -z "$missing_apt" ]; then
