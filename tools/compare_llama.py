@@ -12,12 +12,12 @@ every id are compared, pair by pair:
     llama       llama.cpp on the file as it is: it rounds activations to 8 bits before each product
                 with quantised weights, and takes gelu from a table of half floats
     llama f32   (--f32) llama.cpp on a copy of the file in FOLDER with all weights unpacked to
-                float32: no rounding of activations, so what is left is its gelu and the order of sums
+                float32: activations are not rounded; what is left is its gelu and the order of sums
     numpy       (--oracle) golden/llama_numpy.py: the same weights in float64
     exact, fast mica
 
-llama.cpp runs with a float32 cache, without flash attention. For each pair: the largest and the mean
-absolute difference of log-probabilities, the mean and the largest KL divergence, how often the most
+llama.cpp runs with a float32 cache, without flash attention. For each pair: the largest and the
+mean absolute difference of log-probabilities, the mean and the largest KL divergence, how often the most
 likely id is the same, and the mean negative log-likelihood of both.
 
 --speed measures reading a prompt of 512 ids and generating 128, both engines in turn, medians of
@@ -119,7 +119,7 @@ class Llama:
         return np.stack([self.row(i) for i in range(len(ids))])
 
     def greedy(self, ids, n):
-        """The n most likely ids, end ids ignored, and the smallest lead of a first over a second."""
+        """n most likely ids, end ids ignored, and the smallest lead of a first over a second."""
         self.clear()
         self.decode(ids, 0)
         out, margin = [], float("inf")
@@ -173,7 +173,8 @@ class Mica:
                 continue
             begin, end = entry["data_offsets"]
             dtype = {"F32": np.float32, "I32": np.int32}[entry["dtype"]]
-            found[name] = np.frombuffer(data[8 + n + begin : 8 + n + end], dtype).reshape(entry["shape"])
+            values = np.frombuffer(data[8 + n + begin : 8 + n + end], dtype)
+            found[name] = values.reshape(entry["shape"])
         return found
 
     def logits(self, ids):

@@ -121,7 +121,8 @@ class Model:
         name = f"blk.{layer}.ffn_"
         act = gelu if self.gemma else silu
         gate = act(h @ self.values(name + "gate.weight").T)
-        return (gate * (h @ self.values(name + "up.weight").T)) @ self.values(name + "down.weight").T
+        up = h @ self.values(name + "up.weight").T
+        return (gate * up) @ self.values(name + "down.weight").T
 
     def last_hidden(self, ids):
         """[ids, hidden] after the final norm."""

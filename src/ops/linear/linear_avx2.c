@@ -11,6 +11,8 @@
 #define DIRECT_AHEAD 1024
 #define DIRECT_AHEAD_MXFP4 1024
 
+#include "ops/linear/linear_packed.h"
+
 typedef __m256 vec;
 static inline vec vec_zero(void) { return _mm256_setzero_ps(); }
 static inline vec vec_load(const float *p) { return _mm256_loadu_ps(p); }
@@ -46,6 +48,18 @@ static inline __m256i spread_nibbles(const uint8_t *p) {
 
 static inline vec u4_load(const uint8_t *p) {
     return _mm256_cvtepi32_ps(_mm256_and_si256(spread_nibbles(p), _mm256_set1_epi32(15)));
+}
+
+/* 8 codes of 2, 3, 5 or 6 bits, the lowest first. A code lies within two bytes; no byte behind the
+ * last code is read. */
+static inline __attribute__((always_inline)) vec packed_load(int bits, const uint8_t *p) {
+    const __m256i place = LINEAR_EACH_OF_8(_mm256_setr_epi32, LINEAR_TWO_BYTES, bits);
+    const __m256i shifts = LINEAR_EACH_OF_8(_mm256_setr_epi32, LINEAR_SHIFT, bits);
+    uint64_t word = 0;
+    memcpy(&word, p, (size_t)bits);
+    __m256i codes = _mm256_shuffle_epi8(_mm256_set1_epi64x((int64_t)word), place);
+    codes = _mm256_and_si256(_mm256_srlv_epi32(codes, shifts), _mm256_set1_epi32((1 << bits) - 1));
+    return _mm256_cvtepi32_ps(codes);
 }
 
 static inline vec e2m1_load(const uint8_t *p) {

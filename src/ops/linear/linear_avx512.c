@@ -11,6 +11,8 @@
 #define DIRECT_AHEAD 1024
 #define DIRECT_AHEAD_MXFP4 1024
 
+#include "ops/linear/linear_packed.h"
+
 typedef __m512 vec;
 static inline vec vec_zero(void) { return _mm512_setzero_ps(); }
 static inline vec vec_load(const float *p) { return _mm512_loadu_ps(p); }
@@ -50,6 +52,21 @@ static inline __m512i spread_nibbles(const uint8_t *p) {
 
 static inline vec u4_load(const uint8_t *p) {
     return _mm512_cvtepi32_ps(_mm512_and_si512(spread_nibbles(p), _mm512_set1_epi32(15)));
+}
+
+/* 16 codes of 2, 3, 5 or 6 bits, as in linear_avx2.c: 8 in each half. */
+static inline __attribute__((always_inline)) vec packed_load(int bits, const uint8_t *p) {
+    const __m256i place = LINEAR_EACH_OF_8(_mm256_setr_epi32, LINEAR_TWO_BYTES, bits);
+    const __m256i shifts = LINEAR_EACH_OF_8(_mm256_setr_epi32, LINEAR_SHIFT, bits);
+    uint64_t words[2] = {0};
+    memcpy(&words[0], p, (size_t)bits);
+    memcpy(&words[1], p + bits, (size_t)bits);
+    __m512i codes =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set1_epi64x((int64_t)words[0])),
+                           _mm256_set1_epi64x((int64_t)words[1]), 1);
+    codes = _mm512_shuffle_epi8(codes, _mm512_broadcast_i64x4(place));
+    codes = _mm512_srlv_epi32(codes, _mm512_broadcast_i64x4(shifts));
+    return _mm512_cvtepi32_ps(_mm512_and_si512(codes, _mm512_set1_epi32((1 << bits) - 1)));
 }
 
 static inline vec e2m1_load(const uint8_t *p) {

@@ -1,8 +1,8 @@
-/* Affine weights of 4 and 8 bits, mxfp8 and nvfp4: elements in order of k, one scale (and bias) a
- * group. Part of linear_tiles.h; linear_avx2.c and linear_avx512.c define
+/* Affine weights, mxfp8 and nvfp4: elements in order of k, one scale (and bias) a group. Part of
+ * linear_tiles.h; linear_avx2.c and linear_avx512.c define
  *     vec_set vec_mul vec_add
- *     u8_load u4_load e4m3_load e2m1_load    LANES codes as f32
- * The bits are those of mica_quant_decode_row. Other widths are decoded by it, into panels. */
+ *     u8_load u4_load packed_load(bits, ) e4m3_load e2m1_load    LANES codes as f32
+ * The bits are those of mica_quant_decode_row. */
 #pragma once
 #include "ops/linear/linear_rows.h"
 
@@ -11,16 +11,22 @@ enum {
     FORMAT_AFFINE8,
     FORMAT_MXFP8,
     FORMAT_NVFP4,
-    FORMATS, /* and any other */
+    FORMAT_AFFINE2,
+    FORMAT_AFFINE3,
+    FORMAT_AFFINE5,
+    FORMAT_AFFINE6,
+    FORMATS, /* dense and mxfp4 */
     GROUPS_MAX = MICA_LINEAR_CHUNK / 16,
     GROUPS_AHEAD = 1024, /* bytes; as DIRECT_AHEAD */
 };
 
 static inline int format_of(const mica_linear_rows *job) {
+    static const uint8_t affine[9] = {
+        [2] = FORMAT_AFFINE2, [3] = FORMAT_AFFINE3, [4] = FORMAT_AFFINE4,
+        [5] = FORMAT_AFFINE5, [6] = FORMAT_AFFINE6, [8] = FORMAT_AFFINE8};
     const mica_quant_desc *q = &job->weight.quant;
     if (job->weight.kind != MICA_KIND_U8) return FORMATS;
-    if (q->mode == MICA_QUANT_DESC_AFFINE && q->bits == 4) return FORMAT_AFFINE4;
-    if (q->mode == MICA_QUANT_DESC_AFFINE && q->bits == 8) return FORMAT_AFFINE8;
+    if (q->mode == MICA_QUANT_DESC_AFFINE) return affine[q->bits];
     if (q->mode == MICA_QUANT_DESC_MXFP8) return FORMAT_MXFP8;
     if (q->mode == MICA_QUANT_DESC_NVFP4 || q->mode == MICA_QUANT_DESC_NVFP4_SCALED)
         return FORMAT_NVFP4;
@@ -28,7 +34,8 @@ static inline int format_of(const mica_linear_rows *job) {
 }
 
 INLINE int64_t format_bytes(int format, int64_t elements) {
-    return format == FORMAT_AFFINE8 || format == FORMAT_MXFP8 ? elements : elements / 2;
+    static const uint8_t bits[FORMATS] = {4, 8, 8, 4, 2, 3, 5, 6};
+    return elements * bits[format] / 8;
 }
 
 /* ---- scales ---- */
@@ -79,7 +86,12 @@ INLINE vec group_vector(int format, const uint8_t *codes, vec scale, vec bias) {
     if (format == FORMAT_AFFINE4) return vec_add(vec_mul(u4_load(codes), scale), bias);
     if (format == FORMAT_AFFINE8) return vec_add(vec_mul(u8_load(codes), scale), bias);
     if (format == FORMAT_MXFP8) return vec_mul(e4m3_load(codes), scale);
-    return vec_mul(e2m1_load(codes), scale);
+    if (format == FORMAT_NVFP4) return vec_mul(e2m1_load(codes), scale);
+    int bits = format == FORMAT_AFFINE2   ? 2
+               : format == FORMAT_AFFINE3 ? 3
+               : format == FORMAT_AFFINE5 ? 5
+                                          : 6;
+    return vec_add(vec_mul(packed_load(bits, codes), scale), bias);
 }
 
 INLINE void decode_groups(int format, const mica_linear_rows *job, int64_t n, int64_t k0,
@@ -109,8 +121,20 @@ static void decode_row_groups(const mica_linear_rows *job, int64_t n, int64_t k0
     case FORMAT_MXFP8:
         decode_groups(FORMAT_MXFP8, job, n, k0, count, to, stride);
         break;
-    default:
+    case FORMAT_NVFP4:
         decode_groups(FORMAT_NVFP4, job, n, k0, count, to, stride);
+        break;
+    case FORMAT_AFFINE2:
+        decode_groups(FORMAT_AFFINE2, job, n, k0, count, to, stride);
+        break;
+    case FORMAT_AFFINE3:
+        decode_groups(FORMAT_AFFINE3, job, n, k0, count, to, stride);
+        break;
+    case FORMAT_AFFINE5:
+        decode_groups(FORMAT_AFFINE5, job, n, k0, count, to, stride);
+        break;
+    default:
+        decode_groups(FORMAT_AFFINE6, job, n, k0, count, to, stride);
         break;
     }
 }

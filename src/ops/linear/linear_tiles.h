@@ -211,6 +211,22 @@ DIRECT_GROUPS(direct_nvfp4_1, FORMAT_NVFP4, 1, 4)
 DIRECT_GROUPS(direct_nvfp4_2, FORMAT_NVFP4, 2, 4)
 DIRECT_GROUPS(direct_nvfp4_3, FORMAT_NVFP4, 3, 2)
 DIRECT_GROUPS(direct_nvfp4_4, FORMAT_NVFP4, 4, 2)
+DIRECT_GROUPS(direct_affine2_1, FORMAT_AFFINE2, 1, 4)
+DIRECT_GROUPS(direct_affine2_2, FORMAT_AFFINE2, 2, 4)
+DIRECT_GROUPS(direct_affine2_3, FORMAT_AFFINE2, 3, 2)
+DIRECT_GROUPS(direct_affine2_4, FORMAT_AFFINE2, 4, 2)
+DIRECT_GROUPS(direct_affine3_1, FORMAT_AFFINE3, 1, 4)
+DIRECT_GROUPS(direct_affine3_2, FORMAT_AFFINE3, 2, 4)
+DIRECT_GROUPS(direct_affine3_3, FORMAT_AFFINE3, 3, 2)
+DIRECT_GROUPS(direct_affine3_4, FORMAT_AFFINE3, 4, 2)
+DIRECT_GROUPS(direct_affine5_1, FORMAT_AFFINE5, 1, 4)
+DIRECT_GROUPS(direct_affine5_2, FORMAT_AFFINE5, 2, 4)
+DIRECT_GROUPS(direct_affine5_3, FORMAT_AFFINE5, 3, 2)
+DIRECT_GROUPS(direct_affine5_4, FORMAT_AFFINE5, 4, 2)
+DIRECT_GROUPS(direct_affine6_1, FORMAT_AFFINE6, 1, 4)
+DIRECT_GROUPS(direct_affine6_2, FORMAT_AFFINE6, 2, 4)
+DIRECT_GROUPS(direct_affine6_3, FORMAT_AFFINE6, 3, 2)
+DIRECT_GROUPS(direct_affine6_4, FORMAT_AFFINE6, 4, 2)
 
 static void direct_rows(const mica_linear_rows *job, mica_linear_scratch *scratch) {
     static void (*const table[4 + FORMATS][MICA_LINEAR_DIRECT])(const mica_linear_rows *,
@@ -223,6 +239,10 @@ static void direct_rows(const mica_linear_rows *job, mica_linear_scratch *scratc
         {direct_affine8_1, direct_affine8_2, direct_affine8_3, direct_affine8_4},
         {direct_mxfp8_1, direct_mxfp8_2, direct_mxfp8_3, direct_mxfp8_4},
         {direct_nvfp4_1, direct_nvfp4_2, direct_nvfp4_3, direct_nvfp4_4},
+        {direct_affine2_1, direct_affine2_2, direct_affine2_3, direct_affine2_4},
+        {direct_affine3_1, direct_affine3_2, direct_affine3_3, direct_affine3_4},
+        {direct_affine5_1, direct_affine5_2, direct_affine5_3, direct_affine5_4},
+        {direct_affine6_1, direct_affine6_2, direct_affine6_3, direct_affine6_4},
     };
     int format = format_of(job);
     float *packed = (float *)(void *)(scratch + 1);
@@ -266,13 +286,8 @@ static void decode_row(const mica_linear_rows *job, int64_t n, int64_t k0, int64
                        int64_t stride) {
     const mica_linear_weight *w = &job->weight;
     const uint8_t *p = job->codes + n * w->row_bytes + k0 * mica_kind_bytes(w->kind);
-    float row[MICA_LINEAR_CHUNK];
     if (is_mxfp4(job)) {
         decode_row_mxfp4(job, n, k0, count, to, stride);
-        return;
-    }
-    if (format_of(job) < FORMATS) {
-        decode_row_groups(job, n, k0, count, to, stride);
         return;
     }
     switch (w->kind) {
@@ -286,8 +301,7 @@ static void decode_row(const mica_linear_rows *job, int64_t n, int64_t k0, int64
         decode_row_dense(MICA_KIND_BF16, p, count, to, stride);
         return;
     default:
-        mica_linear_decode(job, n, k0, count, row);
-        decode_row_dense(MICA_KIND_F32, (const uint8_t *)row, count, to, stride);
+        decode_row_groups(job, n, k0, count, to, stride);
     }
 }
 
@@ -395,12 +409,10 @@ static void empty_rows(const mica_linear_rows *job) {
 }
 
 static void linear_rows(const mica_linear_rows *job, void *scratch) {
-    bool is_direct = job->m <= MICA_LINEAR_DIRECT && (job->weight.kind != MICA_KIND_U8 ||
-                                                      is_mxfp4(job) || format_of(job) < FORMATS);
     if (job->m < 1) return;
     if (job->k == 0)
         empty_rows(job);
-    else if (is_direct)
+    else if (job->m <= MICA_LINEAR_DIRECT)
         direct_rows(job, (mica_linear_scratch *)scratch);
     else
         panel_rows(job, (mica_linear_scratch *)scratch);
