@@ -3,7 +3,8 @@
 
 #define MODEL_TEXT                                                                                 \
     "MODEL is a folder with a Hugging Face checkpoint, a GGUF file, a name org/name or "           \
-    "org/name@revision that is in the Hugging Face cache, or demo, the tiny model that comes with " \
+    "org/name@revision that is in the Hugging Face cache, or demo, the tiny model that comes "     \
+    "with "                                                                                        \
     "mica."
 
 /* clang-format off */

@@ -369,17 +369,19 @@ static void test_convert(void **state) {
     assert_int_equal(json_integer_value(json_object_get(j, "files")), 1);
     assert_int_equal(json_integer_value(json_object_get(j, "tensors")), 179);
     json_decref(j);
-    cli_expect(&run, 0, "$MICA convert -v -q affine:8:64 --override 'lm_head=none' demo $T/q\n"
-                        "$MICA show --tensors $T/q");
+    cli_expect(&run, 0,
+               "$MICA convert -v -q affine:8:64 --override 'lm_head=none' demo $T/q\n"
+               "$MICA show --tensors $T/q");
     assert_non_null(strstr(run.out, " bits per weight\n"));
     assert_non_null(strstr(run.out, "weights changed: error max "));
     assert_non_null(strstr(run.err, "lm_head [8192, 320]: BF16, as it was\n"));
     assert_non_null(strstr(run.err, "model.embed_tokens [8192, 320]: BF16 -> affine:8:64, error"));
     assert_non_null(strstr(run.err, "mlp.experts.up_proj [8, 320, 320]: mxfp4, as it was"));
     assert_non_null(strstr(run.out, "model.embed_tokens.scales"));
-    cli_expect(&run, 0, "$MICA run --temp 0 -n 12 demo 'Who are you?' >$T/a\n"
-                        "$MICA convert demo $T/plain >$T/b && rm $T/b\n"
-                        "$MICA run --temp 0 -n 12 $T/plain 'Who are you?' | cmp - $T/a");
+    cli_expect(&run, 0,
+               "$MICA run --temp 0 -n 12 demo 'Who are you?' >$T/a\n"
+               "$MICA convert demo $T/plain >$T/b && rm $T/b\n"
+               "$MICA run --temp 0 -n 12 $T/plain 'Who are you?' | cmp - $T/a");
     cli_expect(&run, 1, "mkdir $T/there && touch $T/there/x && $MICA convert demo $T/there");
     cli_expect_line(&run, "is not empty (x)");
     cli_expect(&run, 1, "$MICA convert /nowhere $T/out");

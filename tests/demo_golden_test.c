@@ -8,7 +8,8 @@
 #define SUM_LOGPROB_TOLERANCE 1e-3
 #define NLL_TOLERANCE_EXACT 1e-5
 #define NLL_TOLERANCE_FAST 0.003
-#define FAST_LOGIT_ERROR 0.31 /* bf16 arithmetic: largest error on a logit that the README states */
+#define FAST_LOGIT_ERROR 0.31 /* bf16 arithmetic: largest error on a logit that the README states  \
+                               */
 
 /* A tensor of golden.safetensors, copied out. */
 static void *read_golden(const char *prefix, const char *name, size_t *bytes) {
@@ -16,7 +17,8 @@ static void *read_golden(const char *prefix, const char *name, size_t *bytes) {
     mica_safetensors *s = NULL;
     char full[64];
     snprintf(full, sizeof full, "%s.%s", prefix, name);
-    assert_ok(mica_safetensors_open(mica_host_default(), DEMO_FOLDER "/golden.safetensors", &s, &err));
+    assert_ok(
+        mica_safetensors_open(mica_host_default(), DEMO_FOLDER "/golden.safetensors", &s, &err));
     const mica_safetensors_tensor *t = mica_safetensors_find(s, mica_slice_from(full));
     if (!t) fail_msg("golden.safetensors has no %s", full);
     *bytes = (size_t)(t->end - t->begin);
@@ -32,7 +34,8 @@ static double largest_difference(const float *a, const float *b, int64_t n) {
     return worst;
 }
 
-/* Proves: exact mode gives transformers' last logits within 1e-4 for all prompts, on every level. */
+/* Proves: exact mode gives transformers' last logits within 1e-4 for all prompts, on every level.
+ */
 static void last_logits(void **state) {
     (void)state;
     json_t *golden = load_json(DEMO_FOLDER "/golden.json");
@@ -80,8 +83,8 @@ typedef struct logprob_check {
 /* log p(id) with the softmax's sum run in f32 from the first logit to the last. The likelihood of
  * held-out text in golden.json was made so: its rounding adds a constant 1.8e-5 to each token's log
  * p against the exact sum (the goldens of single tokens have none). Checked by
- * tools/golden/gpt_oss_numpy.py, an f64 forward pass of its own: 3.39742455 for the first chunk with
- * an exact sum, 3.39740635 with this one, 3.39740626 in golden.json. */
+ * tools/golden/gpt_oss_numpy.py, an f64 forward pass of its own: 3.39742455 for the first chunk
+ * with an exact sum, 3.39740635 with this one, 3.39740626 in golden.json. */
 static double row_logprob_f32(const float *logits, int64_t vocab, int32_t id) {
     float max = -INFINITY, sum = 0;
     for (int64_t i = 0; i < vocab; i++) max = logits[i] > max ? logits[i] : max;
@@ -109,12 +112,14 @@ static void token_logprobs(void **state) {
     json_array_foreach(json_object_get(golden, "prompts"), i, p) {
         int32_t ids[2048];
         size_t bytes, n = json_ids(json_object_get(p, "ids"), ids, 2048);
-        float *want = read_golden("token_logprobs", json_string_value(json_object_get(p, "name")), &bytes);
+        float *want =
+            read_golden("token_logprobs", json_string_value(json_object_get(p, "name")), &bytes);
         logprob_check c = {.ids = ids, .n = (int64_t)n, .vocab = f.vocab, .want = want};
         generation g = {.on_logits = add_logprob, .logits_context = &c};
         generate(&f, ids, n, 1, &g);
         double sum = json_number_value(json_object_get(p, "sum_logprob"));
-        printf("%zu tokens: sum %.6f (want %.6f), largest error of a token %.2g\n", n, c.sum, sum, c.worst);
+        printf("%zu tokens: sum %.6f (want %.6f), largest error of a token %.2g\n", n, c.sum, sum,
+               c.worst);
         assert_true(fabs(c.sum - sum) <= SUM_LOGPROB_TOLERANCE);
         assert_true(c.worst <= LOGIT_TOLERANCE);
         free(want);
@@ -123,8 +128,8 @@ static void token_logprobs(void **state) {
     json_decref(golden);
 }
 
-/* Runs the greedy goldens of one list. In fast mode ids must agree up to the first step whose margin
- * is within twice the error that 16-bit arithmetic may make on a logit. */
+/* Runs the greedy goldens of one list. In fast mode ids must agree up to the first step whose
+ * margin is within twice the error that 16-bit arithmetic may make on a logit. */
 static void check_greedy(model_fixture *f, const json_t *list, bool is_exact) {
     size_t i;
     json_t *p;
@@ -140,7 +145,8 @@ static void check_greedy(model_fixture *f, const json_t *list, bool is_exact) {
             if (!is_exact && margin < 2 * FAST_LOGIT_ERROR && g.ids[t] != want[t]) break;
             if (g.ids[t] != want[t])
                 fail_msg("%s: id %zu is %d, wanted %d (margin %g)",
-                         json_string_value(json_object_get(p, "name")), t, g.ids[t], want[t], margin);
+                         json_string_value(json_object_get(p, "name")), t, g.ids[t], want[t],
+                         margin);
         }
     }
 }
@@ -184,7 +190,8 @@ static double chunked_nll(model_fixture *f, const int32_t *ids, size_t n, const 
         double nll = -c.sum_f32 / (CHUNK - 1);
         double want = json_number_value(json_array_get(first, count));
         if (is_exact && count == 0) assert_true(fabs(-c.sum / (CHUNK - 1) - CHUNK_0_NLL) <= 1e-6);
-        if (is_exact && count < json_array_size(first) && !(fabs(nll - want) <= NLL_TOLERANCE_EXACT))
+        if (is_exact && count < json_array_size(first) &&
+            !(fabs(nll - want) <= NLL_TOLERANCE_EXACT))
             fail_msg("chunk %zu: NLL %.7f, wanted %.7f", count, nll, want);
         sum += nll;
     }
@@ -232,8 +239,8 @@ static void held_out_text(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(last_logits),  cmocka_unit_test(token_logprobs),
-        cmocka_unit_test(greedy_exact), cmocka_unit_test(greedy_fast),
+        cmocka_unit_test(last_logits),   cmocka_unit_test(token_logprobs),
+        cmocka_unit_test(greedy_exact),  cmocka_unit_test(greedy_fast),
         cmocka_unit_test(held_out_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,8 @@ static inline mica_status fixture_try_open(model_fixture *f, const fixture_optio
     eo.n_sequences = o->n_sequences;
     *f = (model_fixture){0};
     mica_status st = mica_runtime_open(&ro, &f->runtime, err);
-    if (!st) st = mica_model_open(f->runtime, o->folder ? o->folder : DEMO_FOLDER, NULL, &f->model, err);
+    if (!st)
+        st = mica_model_open(f->runtime, o->folder ? o->folder : DEMO_FOLDER, NULL, &f->model, err);
     if (!st) st = mica_engine_create(f->model, &eo, &f->engine, err);
     if (st) return st;
     mica_model_info info;

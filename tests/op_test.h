@@ -36,16 +36,36 @@ static inline double *op_test_eval(const char *level, op_test_build build, void 
         float f;
         switch (dtype) {
         case MICA_DTYPE_BOOL:
-        case MICA_DTYPE_U8: out[i] = ((uint8_t *)raw)[i]; break;
-        case MICA_DTYPE_I8: out[i] = ((int8_t *)raw)[i]; break;
-        case MICA_DTYPE_U16: out[i] = ((uint16_t *)raw)[i]; break;
-        case MICA_DTYPE_I16: out[i] = ((int16_t *)raw)[i]; break;
-        case MICA_DTYPE_U32: out[i] = ((uint32_t *)raw)[i]; break;
-        case MICA_DTYPE_I32: out[i] = ((int32_t *)raw)[i]; break;
-        case MICA_DTYPE_U64: out[i] = (double)((uint64_t *)raw)[i]; break;
-        case MICA_DTYPE_I64: out[i] = (double)((int64_t *)raw)[i]; break;
-        case MICA_DTYPE_F32: out[i] = ((float *)raw)[i]; break;
-        case MICA_DTYPE_F64: out[i] = ((double *)raw)[i]; break;
+        case MICA_DTYPE_U8:
+            out[i] = ((uint8_t *)raw)[i];
+            break;
+        case MICA_DTYPE_I8:
+            out[i] = ((int8_t *)raw)[i];
+            break;
+        case MICA_DTYPE_U16:
+            out[i] = ((uint16_t *)raw)[i];
+            break;
+        case MICA_DTYPE_I16:
+            out[i] = ((int16_t *)raw)[i];
+            break;
+        case MICA_DTYPE_U32:
+            out[i] = ((uint32_t *)raw)[i];
+            break;
+        case MICA_DTYPE_I32:
+            out[i] = ((int32_t *)raw)[i];
+            break;
+        case MICA_DTYPE_U64:
+            out[i] = (double)((uint64_t *)raw)[i];
+            break;
+        case MICA_DTYPE_I64:
+            out[i] = (double)((int64_t *)raw)[i];
+            break;
+        case MICA_DTYPE_F32:
+            out[i] = ((float *)raw)[i];
+            break;
+        case MICA_DTYPE_F64:
+            out[i] = ((double *)raw)[i];
+            break;
         case MICA_DTYPE_BF16:
             u = (uint32_t)((uint16_t *)raw)[i] << 16;
             memcpy(&f, &u, 4);
@@ -54,12 +74,12 @@ static inline double *op_test_eval(const char *level, op_test_build build, void 
         case MICA_DTYPE_F16: {
             uint16_t h = ((uint16_t *)raw)[i];
             int e = (h >> 10) & 31, m = h & 1023;
-            double v = e == 31 ? (m ? NAN : INFINITY)
-                               : e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
+            double v = e == 31 ? (m ? NAN : INFINITY) : e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
             out[i] = (h & 0x8000) ? -v : v;
             break;
         }
-        default: fail_msg("dtype without a reader");
+        default:
+            fail_msg("dtype without a reader");
         }
     }
     free(raw);
@@ -80,7 +100,8 @@ static inline void op_test_expect(const char *what, const double *got, const dou
                                   size_t count, double relative, double absolute) {
     for (size_t i = 0; i < count; i++)
         if (!op_test_close(got[i], want[i], relative, absolute))
-            fail_msg("%s: element %zu of %zu: got %.9g, want %.9g", what, i, count, got[i], want[i]);
+            fail_msg("%s: element %zu of %zu: got %.9g, want %.9g", what, i, count, got[i],
+                     want[i]);
 }
 
 /* All levels against `want` (count elements), or against the scalar level when want is NULL. */
@@ -97,8 +118,10 @@ static inline void op_test_all_levels(op_test_build build, void *context, const 
         } else if (reference) {
             op_test_expect(op_test_levels[l], got, reference, n, relative, absolute);
         }
-        if (!reference) reference = got;
-        else free(got);
+        if (!reference)
+            reference = got;
+        else
+            free(got);
     }
     free(reference);
 }

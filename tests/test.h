@@ -15,7 +15,8 @@
 #define assert_ok(call)                                                                            \
     do {                                                                                           \
         mica_status st_ = (call);                                                                  \
-        if (st_ != MICA_STATUS_OK) fail_msg("%s: %s: %s", #call, mica_status_name(st_), err.message); \
+        if (st_ != MICA_STATUS_OK)                                                                 \
+            fail_msg("%s: %s: %s", #call, mica_status_name(st_), err.message);                     \
     } while (0)
 
 /* Folder with the larger real data, or NULL: then the test calls skip(). Where MICA_TEST_STRICT is

@@ -1,11 +1,11 @@
 /* synth_checkpoint CONFIG_DIR OUT_DIR [--seed N] [--threads N]
  *
  * Writes a checkpoint of any supported configuration at its true shapes with random, sane weights:
- * norms near one, matrices scaled by 1 / sqrt(columns), scales of quantised ones to match (MXFP4, and
- * all of MLX's formats where config.json has `quantization`). For load and speed
- * tests where real weights cannot be had. Follows the folder's shard index if there is one and
- * copies the configuration, tokenizer and template files. The same seed gives the same bytes on any
- * number of threads. */
+ * norms near one, matrices scaled by 1 / sqrt(columns), scales of quantised ones to match (MXFP4,
+ * and all of MLX's formats where config.json has `quantization`). For load and speed tests where
+ * real weights cannot be had. Follows the folder's shard index if there is one and copies the
+ * configuration, tokenizer and template files. The same seed gives the same bytes on any number of
+ * threads. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,8 +92,8 @@ static void fill_scales(const tensor_spec *t, uint8_t *out, size_t bytes, uint64
     for (size_t i = 0; i < bytes; i++) out[i] = (uint8_t)(middle - 1 + (int)(mix(state) % 3));
 }
 
-/* Scales and biases of MLX's formats. Codes are random in all of their range, whose deviation is 1/12 of
- * its width squared (affine), about 2.9 (E2M1) or 130 (E4M3). */
+/* Scales and biases of MLX's formats. Codes are random in all of their range, whose deviation is
+ * 1/12 of its width squared (affine), about 2.9 (E2M1) or 130 (E4M3). */
 static void fill_parameters(const tensor_spec *t, uint8_t *out, size_t bytes, uint64_t *state) {
     float deviation = 1.0f / sqrtf((float)t->quant_columns), range = (float)(1 << t->quant_bits);
     if (t->dtype == MICA_SAFETENSORS_BF16) {
@@ -133,10 +133,14 @@ static void fill_block(const synth *s, const tensor_spec *t, uint64_t index, uin
     uint64_t state = s->seed ^ mica_slice_hash(mica_slice_from(t->name)) ^ (index << 40);
     mix(&state);
     bool is_mlx = t->quant_mode != MICA_QUANT_NONE;
-    if (is_mlx && t->dtype != MICA_SAFETENSORS_U32) fill_parameters(t, out, bytes, &state);
-    else if (t->dtype == MICA_SAFETENSORS_BF16) fill_floats(t, out, bytes, &state);
-    else if (ends_with(t->name, "_scales")) fill_scales(t, out, bytes, &state);
-    else fill_bytes(out, bytes, &state);
+    if (is_mlx && t->dtype != MICA_SAFETENSORS_U32)
+        fill_parameters(t, out, bytes, &state);
+    else if (t->dtype == MICA_SAFETENSORS_BF16)
+        fill_floats(t, out, bytes, &state);
+    else if (ends_with(t->name, "_scales"))
+        fill_scales(t, out, bytes, &state);
+    else
+        fill_bytes(out, bytes, &state);
     if (t->quant_mode != MICA_QUANT_MXFP8 || t->dtype != MICA_SAFETENSORS_U32) return;
     for (size_t i = 0; i < bytes; i++)
         if ((out[i] & 0x7F) == 0x7F) out[i] ^= 1; /* not NaN */
@@ -178,7 +182,8 @@ static void mark_parts(synth *s, const mica_config *config) {
     for (size_t i = 0; i < s->tensors.count; i++) {
         tensor_spec *t = mica_vec_at(&s->tensors, i);
         if (t->dtype == MICA_SAFETENSORS_U32) {
-            snprintf(path, sizeof path, "%.*s", (int)(strlen(t->name) - strlen(".weight")), t->name);
+            snprintf(path, sizeof path, "%.*s", (int)(strlen(t->name) - strlen(".weight")),
+                     t->name);
             find_format(&config->quant_mlx, path, t);
             t->quant_columns = t->shape.dims[t->shape.rank - 1] * 32 / t->quant_bits;
             last = *t;
@@ -218,8 +223,8 @@ static mica_status read_inputs(synth *s, const char *folder, mica_error *err) {
     mark_parts(s, config);
     MICA_TRY(mica_path_join(folder, MICA_CHECKPOINT_INDEX_NAME, path, err));
     if (mica_path_kind_of(path) == MICA_PATH_FILE) {
-        MICA_TRY(mica_file_read_all(s->host, path, MICA_CHECKPOINT_INDEX_BYTES_MAX, &text, &bytes,
-                                    err));
+        MICA_TRY(
+            mica_file_read_all(s->host, path, MICA_CHECKPOINT_INDEX_BYTES_MAX, &text, &bytes, err));
         MICA_TRY(mica_checkpoint_index_parse(s->host, MICA_CHECKPOINT_INDEX_NAME, text, bytes,
                                              &s->index, err));
         s->has_index = true;
@@ -279,8 +284,7 @@ static mica_status write_shard(synth *s, mica_thread_pool *pool, const char *fol
     for (size_t i = 0; i < s->tensors.count; i++) {
         const tensor_spec *t = mica_vec_at(&s->tensors, i);
         if (t->shard == s->shard)
-            MICA_TRY(
-                mica_safetensors_writer_add(s->writer, t->name, t->dtype, &t->shape, err));
+            MICA_TRY(mica_safetensors_writer_add(s->writer, t->name, t->dtype, &t->shape, err));
     }
     MICA_TRY(mica_safetensors_writer_open(s->writer, path, err));
     atomic_store(&s->next_block, 0);

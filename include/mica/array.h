@@ -31,9 +31,9 @@ typedef void (*mica_dump_callback)(void *context, const char *pass, const char *
 
 /* Zero means default. */
 typedef struct mica_runtime_options {
-    size_t struct_bytes;              /* sizeof(mica_runtime_options) */
-    const mica_allocator *allocator;  /* default malloc; must outlive the runtime */
-    mica_log_callback log;            /* default silent */
+    size_t struct_bytes;             /* sizeof(mica_runtime_options) */
+    const mica_allocator *allocator; /* default malloc; must outlive the runtime */
+    mica_log_callback log;           /* default silent */
     void *log_context;
     mica_log_level log_level;
     int n_threads;         /* default: one per core available to the process */
@@ -53,10 +53,10 @@ MICA_API mica_status mica_runtime_open(const mica_runtime_options *options, mica
 MICA_API void mica_runtime_close(mica_runtime **runtime);
 
 typedef struct mica_runtime_info {
-    const char *backend;      /* "cpu" */
-    const char *device;       /* processor name, borrowed */
-    const char *level;        /* "scalar", "avx2", "avx512" */
-    const char *features;     /* space-separated instruction sets, borrowed */
+    const char *backend;  /* "cpu" */
+    const char *device;   /* processor name, borrowed */
+    const char *level;    /* "scalar", "avx2", "avx512" */
+    const char *features; /* space-separated instruction sets, borrowed */
     int n_threads;
     uint64_t memory_budget_bytes;
 } mica_runtime_info;
@@ -100,10 +100,10 @@ MICA_API size_t mica_dtype_bytes(mica_dtype dtype);     /* bytes of an element; 
 /* How a quantised array stores its elements (groups run along the last axis). */
 typedef enum mica_quant_mode {
     MICA_QUANT_NONE = 0,
-    MICA_QUANT_AFFINE, /* w = scale * q + bias; bits 2 3 4 5 6 8, group 32 64 128 */
-    MICA_QUANT_MXFP4,  /* E2M1 codes, E8M0 scale per 32 */
-    MICA_QUANT_MXFP8,  /* E4M3 codes, E8M0 scale per 32 */
-    MICA_QUANT_NVFP4,  /* E2M1 codes, E4M3 scale per 16 */
+    MICA_QUANT_AFFINE,       /* w = scale * q + bias; bits 2 3 4 5 6 8, group 32 64 128 */
+    MICA_QUANT_MXFP4,        /* E2M1 codes, E8M0 scale per 32 */
+    MICA_QUANT_MXFP8,        /* E4M3 codes, E8M0 scale per 32 */
+    MICA_QUANT_NVFP4,        /* E2M1 codes, E4M3 scale per 16 */
     MICA_QUANT_NVFP4_SCALED, /* the same times an f32 factor, one for each matrix [N, K] */
 } mica_quant_mode;
 
@@ -135,9 +135,9 @@ MICA_API mica_array mica_array_retain(mica_graph *g, mica_array a);
 MICA_API void mica_array_release(mica_graph *g, mica_array *a); /* sets *a to null */
 
 /* dims[rank], data row-major. from_data copies. view keeps the caller's memory, which must stay
- * unchanged until release (when not NULL) is called with context: once nothing of the graph needs it,
- * at the latest when the graph goes; at once where the array cannot be made, or was copied because
- * the address is no multiple of the element size. */
+ * unchanged until release (when not NULL) is called with context: once nothing of the graph needs
+ * it, at the latest when the graph goes; at once where the array cannot be made, or was copied
+ * because the address is no multiple of the element size. */
 MICA_API mica_array mica_array_from_data(mica_graph *g, mica_dtype dtype, int rank,
                                          const int64_t *dims, const void *data);
 MICA_API mica_array mica_array_view(mica_graph *g, mica_dtype dtype, int rank, const int64_t *dims,
@@ -145,8 +145,8 @@ MICA_API mica_array mica_array_view(mica_graph *g, mica_dtype dtype, int rank, c
                                     void *context);
 MICA_API mica_array mica_scalar(mica_graph *g, float value); /* f32, rank 0 */
 /* A quantised array [..., N, K] from its parts as MLX stores them (codes U32 or bytes, scales,
- * biases or NULL; for NVFP4_SCALED biases are the factors, f32 [...]), each aligned to its elements;
- * all are viewed, not copied, and must stay unchanged until the graph goes. */
+ * biases or NULL; for NVFP4_SCALED biases are the factors, f32 [...]), each aligned to its
+ * elements; all are viewed, not copied, and must stay unchanged until the graph goes. */
 MICA_API mica_array mica_array_view_quantized(mica_graph *g, mica_quant quant, int rank,
                                               const int64_t *dims, const void *codes,
                                               const void *scales, const void *biases);

@@ -20,11 +20,11 @@ typedef uint64_t mica_ticket; /* 0 = none */
 typedef struct mica_engine_options {
     size_t struct_bytes;
     mica_numeric_mode mode; /* MICA_FAST by default */
-    int64_t context;        /* tokens of one sequence; 0 = the smaller of the model's limit and what the
-                               memory budget holds */
-    int32_t n_sequences;    /* whose KV pages are held at once: one runs, the others are kept; 1..64,
-                               0 = 1 */
-    int32_t chunk_tokens;   /* tokens of one forward pass, a power of two 1..2048; 0 = 512 */
+    int64_t context; /* tokens of one sequence; 0 = the smaller of the model's limit and what the
+                        memory budget holds */
+    int32_t n_sequences;  /* whose KV pages are held at once: one runs, the others are kept; 1..64,
+                             0 = 1 */
+    int32_t chunk_tokens; /* tokens of one forward pass, a power of two 1..2048; 0 = 512 */
     mica_progress_callback progress; /* stage "prefill", per chunk */
     void *progress_context;
 } mica_engine_options;
@@ -88,16 +88,16 @@ typedef struct mica_request {
     const int32_t *ids; /* the prompt; copied */
     size_t n_ids;
     mica_sampling sampling;
-    int64_t max_tokens;       /* 0 = until the context is full. With longrope and dynamic models it
-                                 also decides the rotary table: docs/formats.md */
-    const int32_t *stop_ids;  /* copied */
-    size_t n_stop_ids;        /* at most 64 */
-    int32_t vocab_limit;      /* ids at and above it are never sampled; 0 = rows of logits */
+    int64_t max_tokens;        /* 0 = until the context is full. With longrope and dynamic models it
+                                  also decides the rotary table: docs/formats.md */
+    const int32_t *stop_ids;   /* copied */
+    size_t n_stop_ids;         /* at most 64 */
+    int32_t vocab_limit;       /* ids at and above it are never sampled; 0 = rows of logits */
     mica_ticket continue_from; /* a finished request whose KV pages are kept: those of the common
                                   beginning are used again, the ticket is forgotten. Without such
                                   pages, or with on_prompt_logits, all is computed */
-    bool keep;                /* keep the KV pages for continue_from, until forget; when a request
-                                 finds no other sequence, the oldest kept pages are given up */
+    bool keep;                 /* keep the KV pages for continue_from, until forget; when a request
+                                  finds no other sequence, the oldest kept pages are given up */
     mica_event_callback on_event;
     mica_logits_callback on_prompt_logits; /* every prompt position */
     void *context;

@@ -15,9 +15,9 @@ typedef struct mica_hub_options {
     const char *demo_folder;  /* what the name `demo` stands for; NULL = unknown */
 } mica_hub_options;
 
-/* name: an existing folder or file; `demo`; `org/name` or `org/name@revision`. Writes the path of the
- * folder (or file) to out[capacity]. Errors: NOT_FOUND (says where it looked), FORMAT (a bad name),
- * LIMIT (capacity). Source of the cache layout: the huggingface_hub documentation. */
+/* name: an existing folder or file; `demo`; `org/name` or `org/name@revision`. Writes the path of
+ * the folder (or file) to out[capacity]. Errors: NOT_FOUND (says where it looked), FORMAT (a bad
+ * name), LIMIT (capacity). Source of the cache layout: the huggingface_hub documentation. */
 MICA_API mica_status mica_hub_resolve(mica_runtime *runtime, const char *name,
                                       const mica_hub_options *options, char *out, size_t capacity,
                                       mica_error *err);

@@ -97,10 +97,10 @@ typedef enum mica_reduce_kind {
     MICA_REDUCE_ARGMAX, /* i32; the first of equals */
     MICA_REDUCE_COUNT_,
 } mica_reduce_kind;
-/* Over one axis, which stays with length 1 if keep is true, in x's dtype (ARGMAX: i32). Sums of floats
- * run in f64 and are rounded once; sums and products of integers wrap. MEAN takes floats only. NaN wins
- * in MAX and MIN and counts as smallest in ARGMAX. Errors: INVALID for MAX, MIN, ARGMAX over an empty
- * axis. */
+/* Over one axis, which stays with length 1 if keep is true, in x's dtype (ARGMAX: i32). Sums of
+ * floats run in f64 and are rounded once; sums and products of integers wrap. MEAN takes floats
+ * only. NaN wins in MAX and MIN and counts as smallest in ARGMAX. Errors: INVALID for MAX, MIN,
+ * ARGMAX over an empty axis. */
 MICA_API mica_array mica_reduce(mica_graph *g, mica_reduce_kind kind, mica_array x, int axis,
                                 bool keep);
 MICA_API mica_array mica_concat(mica_graph *g, const mica_array *arrays, int n, int axis);
@@ -152,8 +152,8 @@ MICA_API mica_array mica_rope(mica_graph *g, mica_array x, mica_array positions,
 /* The same with a table for each sequence: inverse_frequencies f32 [tables, r/2]; token i turns by
  * row tables[i] (i32 [t]), and not at all where there is no such row. */
 MICA_API mica_array mica_rope_tables(mica_graph *g, mica_array x, mica_array positions,
-                                     mica_array inverse_frequencies, mica_array tables,
-                                     float scale, bool interleaved);
+                                     mica_array inverse_frequencies, mica_array tables, float scale,
+                                     bool interleaved);
 
 typedef enum mica_glu_kind {
     MICA_GLU_SILU,      /* silu(gate) * up */
@@ -180,9 +180,10 @@ typedef struct mica_attention_options {
     int64_t window; /* with causal: and j > i + (tk - tq) - window; 0 = none */
     float soft_cap; /* scores become cap * tanh(score / cap); 0 = none */
 } mica_attention_options;
-/* q [tq, heads, dim], k and v [tk, kv_heads, dim]; heads is a multiple of kv_heads; query head h uses
- * KV head h / (heads / kv_heads). sinks f32/bf16 [heads] or null: an extra logit per head in the
- * denominator. mask: bool [tq, tk] (true = may attend) or null. Rows that see nothing give zeros.
+/* q [tq, heads, dim], k and v [tk, kv_heads, dim]; heads is a multiple of kv_heads; query head h
+ * uses KV head h / (heads / kv_heads). sinks f32/bf16 [heads] or null: an extra logit per head in
+ * the denominator. mask: bool [tq, tk] (true = may attend) or null. Rows that see nothing give
+ * zeros.
  * -> [tq, heads, dim] in q's dtype; softmax in f32, online over pages of 64 keys. */
 MICA_API mica_array mica_attention(mica_graph *g, mica_array q, mica_array k, mica_array v,
                                    mica_array sinks, mica_array mask,

@@ -1,6 +1,6 @@
-/* Text to token ids and back, and chat templates. Both read the Hugging Face files of a model folder
- * (tokenizer.json, tokenizer_config.json, chat_template.jinja) and nothing else.
- * Next: model.h, engine.h. */
+/* Text to token ids and back, and chat templates. Both read the Hugging Face files of a model
+ * folder (tokenizer.json, tokenizer_config.json, chat_template.jinja) and nothing else. Next:
+ * model.h, engine.h. */
 #pragma once
 #include "mica/status.h"
 
@@ -110,8 +110,9 @@ MICA_API mica_status mica_chat_template_render(const mica_chat_template *t,
                                                mica_rendered *out, mica_error *err);
 MICA_API void mica_rendered_free(const mica_chat_template *t, mica_rendered *rendered);
 
-/* Encodes a rendered prompt. The template's own runs are encoded as Hugging Face transformers would.
- * Text from input can never become a special token, a token written <|...|>, or a tag (<...>,
+/* Encodes a rendered prompt. The template's own runs are encoded as Hugging Face transformers
+ * would. Text from input can never become a special token, a token written <|...|>, or a tag
+ * (<...>,
  * [...]) that the template itself writes in this prompt; other added tokens (runs of spaces, tags
  * that the vocabulary has for content) count in it as in any text. Nothing is added in front. */
 MICA_API mica_status mica_tokenizer_encode_rendered(const mica_tokenizer *tokenizer,
@@ -136,8 +137,8 @@ typedef void (*mica_text_callback)(void *context, mica_text_kind kind, const cha
 
 typedef struct mica_text_stream_options {
     size_t struct_bytes;
-    bool raw;           /* no parsing: everything is content */
-    bool keep_special;  /* raw: print special tokens too */
+    bool raw;                 /* no parsing: everything is content */
+    bool keep_special;        /* raw: print special tokens too */
     const char *const *stops; /* stop strings, compared with the content; copied */
     size_t n_stops;           /* at most 16, each 1..256 bytes */
 } mica_text_stream_options;

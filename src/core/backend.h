@@ -12,11 +12,11 @@ typedef struct mica_device_options {
 } mica_device_options;
 
 typedef struct mica_device_limits {
-    uint32_t features;      /* MICA_CPU_* bits or an architecture */
-    uint64_t memory_bytes;  /* free when the device was opened; 0 = not known */
-    uint64_t buffer_bytes;  /* largest single buffer */
-    int n_workers;          /* threads, or multiprocessors */
-    char name[64];          /* of the hardware */
+    uint32_t features;     /* MICA_CPU_* bits or an architecture */
+    uint64_t memory_bytes; /* free when the device was opened; 0 = not known */
+    uint64_t buffer_bytes; /* largest single buffer */
+    int n_workers;         /* threads, or multiprocessors */
+    char name[64];         /* of the hardware */
     char level[16];
     char feature_names[128];
 } mica_device_limits;

@@ -38,7 +38,8 @@ static inline void mica_cpu_share(const mica_cpu_worker *w, int64_t n, int64_t u
     *end = last < n ? last : n;
 }
 
-/* Dynamic share: the next `unit` items; false when none are left. A kernel uses one or the other. */
+/* Dynamic share: the next `unit` items; false when none are left. A kernel uses one or the other.
+ */
 static inline bool mica_cpu_take(const mica_cpu_worker *w, int64_t n, int64_t unit, int64_t *begin,
                                  int64_t *end) {
     int64_t first = atomic_fetch_add_explicit(w->next, unit, memory_order_relaxed);

@@ -10,10 +10,12 @@ static const struct {
     const char *name;
     uint8_t bytes;
 } dtypes[MICA_DTYPE_COUNT_] = {
-    [MICA_DTYPE_NONE] = {"none", 0}, [MICA_DTYPE_BOOL] = {"bool", 1}, [MICA_DTYPE_U8] = {"u8", 1},
-    [MICA_DTYPE_I8] = {"i8", 1},     [MICA_DTYPE_U16] = {"u16", 2},   [MICA_DTYPE_I16] = {"i16", 2},
-    [MICA_DTYPE_U32] = {"u32", 4},   [MICA_DTYPE_I32] = {"i32", 4},   [MICA_DTYPE_U64] = {"u64", 8},
-    [MICA_DTYPE_I64] = {"i64", 8},   [MICA_DTYPE_F16] = {"f16", 2},   [MICA_DTYPE_BF16] = {"bf16", 2},
+    [MICA_DTYPE_NONE] = {"none", 0}, [MICA_DTYPE_BOOL] = {"bool", 1},
+    [MICA_DTYPE_U8] = {"u8", 1},     [MICA_DTYPE_I8] = {"i8", 1},
+    [MICA_DTYPE_U16] = {"u16", 2},   [MICA_DTYPE_I16] = {"i16", 2},
+    [MICA_DTYPE_U32] = {"u32", 4},   [MICA_DTYPE_I32] = {"i32", 4},
+    [MICA_DTYPE_U64] = {"u64", 8},   [MICA_DTYPE_I64] = {"i64", 8},
+    [MICA_DTYPE_F16] = {"f16", 2},   [MICA_DTYPE_BF16] = {"bf16", 2},
     [MICA_DTYPE_F32] = {"f32", 4},   [MICA_DTYPE_F64] = {"f64", 8},
 };
 
@@ -39,7 +41,8 @@ bool mica_shape_make(int rank, const int64_t *dims, mica_shape *out) {
         if (dims[i] < 0 || dims[i] > ELEMENTS_MAX) return false;
         s.dims[i] = dims[i];
         /* Over the non-zero dims, so that no order of axes hides an overflow behind a zero. */
-        if (dims[i] && (!mica_mul_i64(count, dims[i], &count) || count > ELEMENTS_MAX)) return false;
+        if (dims[i] && (!mica_mul_i64(count, dims[i], &count) || count > ELEMENTS_MAX))
+            return false;
     }
     *out = s;
     return true;
@@ -112,17 +115,21 @@ uint64_t mica_part_bytes(mica_dtype dtype, mica_quant q, const mica_shape *s, in
 bool mica_quant_is_valid(mica_quant q) {
     bool is_u8 = q.scale_dtype == MICA_DTYPE_U8;
     switch ((mica_quant_mode)q.mode) {
-    case MICA_QUANT_NONE: return true;
+    case MICA_QUANT_NONE:
+        return true;
     case MICA_QUANT_AFFINE:
         return (q.bits == 2 || q.bits == 3 || q.bits == 4 || q.bits == 5 || q.bits == 6 ||
                 q.bits == 8) &&
                (q.group == 32 || q.group == 64 || q.group == 128) &&
                (q.scale_dtype == MICA_DTYPE_F32 || q.scale_dtype == MICA_DTYPE_F16 ||
                 q.scale_dtype == MICA_DTYPE_BF16);
-    case MICA_QUANT_MXFP4: return q.bits == 4 && q.group == 32 && is_u8;
-    case MICA_QUANT_MXFP8: return q.bits == 8 && q.group == 32 && is_u8;
+    case MICA_QUANT_MXFP4:
+        return q.bits == 4 && q.group == 32 && is_u8;
+    case MICA_QUANT_MXFP8:
+        return q.bits == 8 && q.group == 32 && is_u8;
     case MICA_QUANT_NVFP4:
-    case MICA_QUANT_NVFP4_SCALED: return q.bits == 4 && q.group == 16 && is_u8;
+    case MICA_QUANT_NVFP4_SCALED:
+        return q.bits == 4 && q.group == 16 && is_u8;
     }
     return false;
 }

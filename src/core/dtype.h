@@ -3,7 +3,8 @@
 #include "mica/array.h"
 
 static inline bool mica_dtype_is_float(mica_dtype d) {
-    return d == MICA_DTYPE_F16 || d == MICA_DTYPE_BF16 || d == MICA_DTYPE_F32 || d == MICA_DTYPE_F64;
+    return d == MICA_DTYPE_F16 || d == MICA_DTYPE_BF16 || d == MICA_DTYPE_F32 ||
+           d == MICA_DTYPE_F64;
 }
 static inline bool mica_dtype_is_integer(mica_dtype d) {
     return d >= MICA_DTYPE_U8 && d <= MICA_DTYPE_I64;
@@ -29,9 +30,9 @@ const char *mica_shape_format(const mica_shape *s, char out[176]);
 bool mica_shape_broadcast(const mica_shape *a, const mica_shape *b, mica_shape *out);
 
 /* ---- quantised types ---- */
-/* Codes, scales, biases (of nvfp4_scaled: one f32 factor for each matrix of the last two axes): bytes
- * of each part of a quantised (or dense: part 0) array of this shape; part 0..2, 0 when the part does
- * not exist. Planar: each part is row-major over all leading axes. */
+/* Codes, scales, biases (of nvfp4_scaled: one f32 factor for each matrix of the last two axes):
+ * bytes of each part of a quantised (or dense: part 0) array of this shape; part 0..2, 0 when the
+ * part does not exist. Planar: each part is row-major over all leading axes. */
 int mica_quant_parts(mica_quant q);
 uint64_t mica_part_bytes(mica_dtype dtype, mica_quant q, const mica_shape *s, int part);
 /* Whether bits, group and scale dtype fit the mode (quantisation facts, section 1). */

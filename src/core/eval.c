@@ -1,5 +1,5 @@
-/* Lazy arrays from the outside: data in, mica_eval, data out. Evaluation is plan_build and run; there
- * is no other way to compute anything. */
+/* Lazy arrays from the outside: data in, mica_eval, data out. Evaluation is plan_build and run;
+ * there is no other way to compute anything. */
 #include <string.h>
 #include "base/checked.h"
 #include "base/error.h"
@@ -62,8 +62,7 @@ mica_array mica_array_from_data(mica_graph *g, mica_dtype dtype, int rank, const
 }
 
 mica_array mica_array_view(mica_graph *g, mica_dtype dtype, int rank, const int64_t *dims,
-                           const void *data, void (*release)(void *, const void *),
-                           void *context) {
+                           const void *data, void (*release)(void *, const void *), void *context) {
     mica_shape shape;
     if (!check_data(g, dtype, rank, dims, data, &shape)) {
         if (release) release(context, data);
@@ -86,9 +85,8 @@ mica_array mica_array_view(mica_graph *g, mica_dtype dtype, int rank, const int6
     return add_data(g, dtype, (mica_quant){0}, &shape, storage);
 }
 
-mica_array mica_array_view_quantized(mica_graph *g, mica_quant quant, int rank,
-                                     const int64_t *dims, const void *codes, const void *scales,
-                                     const void *biases) {
+mica_array mica_array_view_quantized(mica_graph *g, mica_quant quant, int rank, const int64_t *dims,
+                                     const void *codes, const void *scales, const void *biases) {
     mica_shape shape;
     const void *parts[MICA_PARTS_MAX] = {codes, scales, biases};
     if (!check_data(g, MICA_DTYPE_BF16, rank, dims, codes, &shape)) return (mica_array){0};
@@ -229,8 +227,7 @@ static void copy_strided(const mica_node *n, const uint8_t *from, uint8_t *to) {
     }
 }
 
-mica_status mica_array_read(mica_graph *g, mica_array a, void *out, size_t bytes,
-                            mica_error *err) {
+mica_status mica_array_read(mica_graph *g, mica_array a, void *out, size_t bytes, mica_error *err) {
     if (!g || (!out && bytes))
         return mica_fail(err, MICA_STATUS_INVALID, "mica_array_read: an argument is NULL");
     mica_status st = mica_eval(g, &a, 1, err);

@@ -127,8 +127,10 @@ static void a_transformer_block_by_hand(void **state) {
     mica_array wv = filled(g, &seed, 2, (int64_t[]){KV * D, HIDDEN});
     mica_array h = mica_rms_norm(g, x, norm, 1e-5f, 0);
     mica_array q = mica_reshape(g, mica_linear(g, h, wq, (mica_array){0}), 3, (int64_t[]){T, H, D});
-    mica_array k = mica_reshape(g, mica_linear(g, h, wk, (mica_array){0}), 3, (int64_t[]){T, KV, D});
-    mica_array v = mica_reshape(g, mica_linear(g, h, wv, (mica_array){0}), 3, (int64_t[]){T, KV, D});
+    mica_array k =
+        mica_reshape(g, mica_linear(g, h, wk, (mica_array){0}), 3, (int64_t[]){T, KV, D});
+    mica_array v =
+        mica_reshape(g, mica_linear(g, h, wv, (mica_array){0}), 3, (int64_t[]){T, KV, D});
     mica_array fused = mica_attention(g, q, k, v, (mica_array){0}, (mica_array){0},
                                       (mica_attention_options){.causal = true});
     /* The same by hand: scores [H, T, T], a mask of positions, softmax, values. */
@@ -145,9 +147,10 @@ static void a_transformer_block_by_hand(void **state) {
     k2 = mica_reshape(g, k2, 4, (int64_t[]){KV, 1, T, D});
     v2 = mica_permute(g, mica_reshape(g, v2, 3, (int64_t[]){T, KV, D}), order);
     v2 = mica_reshape(g, v2, 4, (int64_t[]){KV, 1, T, D});
-    mica_array scores = mica_mul(g, mica_matmul(g, q2, mica_transpose(g, k2)),
-                                 mica_scalar(g, 1.0f / sqrtf(D)));
-    mica_array rows = mica_reshape(g, mica_arange(g, MICA_DTYPE_F32, T, 0, 1), 2, (int64_t[]){T, 1});
+    mica_array scores =
+        mica_mul(g, mica_matmul(g, q2, mica_transpose(g, k2)), mica_scalar(g, 1.0f / sqrtf(D)));
+    mica_array rows =
+        mica_reshape(g, mica_arange(g, MICA_DTYPE_F32, T, 0, 1), 2, (int64_t[]){T, 1});
     mica_array columns = mica_arange(g, MICA_DTYPE_F32, T, 0, 1);
     mica_array sees = mica_binary(g, MICA_BINARY_LESS_EQUAL, columns, rows);
     mica_array low = mica_full(g, MICA_DTYPE_F32, 1, (int64_t[]){1}, -INFINITY);
@@ -172,7 +175,8 @@ static void eval_survives_out_of_memory(void **state) {
         mica_alloc_counter c;
         mica_alloc_counter_init(&c, mica_allocator_default());
         c.fail_at = n;
-        mica_runtime_options o = {.struct_bytes = sizeof o, .allocator = &c.allocator, .n_threads = 1};
+        mica_runtime_options o = {
+            .struct_bytes = sizeof o, .allocator = &c.allocator, .n_threads = 1};
         mica_runtime *rt = NULL;
         mica_graph *g = NULL;
         float data[6] = {1, 2, 3, 4, 5, 6}, out[6];

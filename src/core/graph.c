@@ -208,8 +208,8 @@ static void release_storage(mica_storage storage[MICA_PARTS_MAX]) {
     for (int p = 0; p < MICA_PARTS_MAX; p++) mica_buffer_release(&storage[p].buffer);
 }
 
-mica_ref mica_graph_data(mica_graph *g, mica_dtype dtype, mica_quant quant,
-                         const mica_shape *shape, const mica_storage storage[MICA_PARTS_MAX]) {
+mica_ref mica_graph_data(mica_graph *g, mica_dtype dtype, mica_quant quant, const mica_shape *shape,
+                         const mica_storage storage[MICA_PARTS_MAX]) {
     mica_node n = {.op = MICA_OP_DATA, .dtype = (uint8_t)dtype, .quant = quant};
     n.shape = *shape;
     memcpy(n.storage, storage, sizeof n.storage);

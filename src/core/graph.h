@@ -13,10 +13,10 @@ typedef struct mica_runtime mica_runtime;
 /* Threads: one at a time. */
 struct mica_graph {
     mica_runtime *runtime;
-    mica_arena arena; /* names */
-    mica_vec nodes;   /* mica_node; [0] is the null node */
+    mica_arena arena;   /* names */
+    mica_vec nodes;     /* mica_node; [0] is the null node */
     mica_ref free_head; /* recycled slots, chained through view_of */
-    mica_error error; /* the first one */
+    mica_error error;   /* the first one */
     mica_numeric_mode mode;
     mica_ref counts; /* the input batch.counts i32 [4], or 0 */
     bool is_tracing; /* a plan's or model's graph: handles are not counted, nothing is recycled */
@@ -49,11 +49,11 @@ mica_ref mica_graph_input(mica_graph *g, const char *name, mica_dtype dtype,
                           const mica_shape *shape, mica_live live);
 mica_ref mica_graph_weight(mica_graph *g, const struct mica_weight *weight);
 /* Takes over the references of storage. */
-mica_ref mica_graph_data(mica_graph *g, mica_dtype dtype, mica_quant quant,
-                         const mica_shape *shape, const mica_storage storage[MICA_PARTS_MAX]);
+mica_ref mica_graph_data(mica_graph *g, mica_dtype dtype, mica_quant quant, const mica_shape *shape,
+                         const mica_storage storage[MICA_PARTS_MAX]);
 
-/* Turns a computed node into DATA that holds its elements (references taken over) and lets go of its
- * inputs. */
+/* Turns a computed node into DATA that holds its elements (references taken over) and lets go of
+ * its inputs. */
 void mica_graph_detach(mica_graph *g, mica_ref ref, const mica_storage storage[MICA_PARTS_MAX]);
 
 /* True if strides are row-major without gaps (a view with an offset may be contiguous). */
@@ -62,7 +62,8 @@ bool mica_node_is_contiguous(const mica_node *n);
 mica_ref mica_node_root(const mica_graph *g, mica_ref ref);
 
 /* ---- IR text: `%3 = rms_norm(%1, %2) {eps=1e-05} : f32[4, 320] live=tokens` ------------------ */
-void mica_graph_print(const mica_graph *g, const mica_ref *outputs, size_t n_outputs, mica_str *out);
+void mica_graph_print(const mica_graph *g, const mica_ref *outputs, size_t n_outputs,
+                      mica_str *out);
 /* Reads what print wrote, into an empty graph. Weights and data (but for printed scalars) hold no
  * bytes: such a graph can be planned, not run. */
 mica_status mica_graph_parse(mica_graph *g, const char *text, size_t bytes, mica_ref *outputs,

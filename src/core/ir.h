@@ -60,7 +60,7 @@ typedef struct mica_node {
     mica_ref view_of;               /* the node that owns the storage; never itself a view */
     mica_ref inputs[MICA_INPUTS_MAX];
     mica_params params;
-    const char *name; /* inputs and weights; lives in the graph's arena */
+    const char *name;                     /* inputs and weights; lives in the graph's arena */
     const struct mica_weight *weight;     /* MICA_OP_WEIGHT */
     mica_storage storage[MICA_PARTS_MAX]; /* MICA_OP_DATA; retained buffers */
     uint32_t n_handles;                   /* public handles */
@@ -87,14 +87,14 @@ typedef struct mica_operand {
 
 typedef struct mica_step {
     const struct mica_kernel *kernel;
-    mica_ref node;      /* of the plan's graph, for dumps and profiles */
-    uint32_t grid[3];   /* groups; the CPU takes the product as a hint of the number of items */
-    uint32_t group[3];  /* lanes of a group; unused on the CPU */
-    void *args;         /* args_bytes, addresses not yet filled in */
+    mica_ref node;     /* of the plan's graph, for dumps and profiles */
+    uint32_t grid[3];  /* groups; the CPU takes the product as a hint of the number of items */
+    uint32_t group[3]; /* lanes of a group; unused on the CPU */
+    void *args;        /* args_bytes, addresses not yet filled in */
     uint32_t args_bytes;
     uint32_t n_operands;
     const mica_operand *operands;
-    bool barrier_before;  /* reads or overwrites what an earlier step since the last barrier wrote */
+    bool barrier_before; /* reads or overwrites what an earlier step since the last barrier wrote */
     size_t scratch_bytes; /* per worker or group */
     uint64_t bytes;       /* moved, as the op states it */
     uint64_t flops;

@@ -42,7 +42,7 @@ typedef struct mica_param {
 } mica_param;
 
 enum {
-    MICA_OP_IS_VIEW = 1 << 0,        /* no step: infer sets is_view, strides, view_offset, view_of */
+    MICA_OP_IS_VIEW = 1 << 0, /* no step: infer sets is_view, strides, view_offset, view_of */
     MICA_OP_IS_ELEMENTWISE = 1 << 1, /* out[i] depends on in[i] (broadcast) alone */
     MICA_OP_IN_PLACE = 1 << 2,       /* may write its result over inputs[0] when that dies here */
     MICA_OP_IS_EFFECT = 1 << 3,      /* result is inputs[0], changed where it lies */
@@ -65,8 +65,8 @@ typedef struct mica_op {
     uint16_t quantized; /* bit i: inputs[i] may be quantised */
     const mica_param *params;
     size_t n_params;
-    /* Shape rule: fills dtype, shape, quant, live (and the view fields) of n from inputs and params.
-     * Everything else of n is set. Errors: INVALID with both shapes. */
+    /* Shape rule: fills dtype, shape, quant, live (and the view fields) of n from inputs and
+     * params. Everything else of n is set. Errors: INVALID with both shapes. */
     mica_status (*infer)(const mica_graph *g, mica_node *n, mica_error *err);
     /* The same result in simpler ops of g (inputs are refs of g); oracle and fallback. NULL for
      * primitive ops. */

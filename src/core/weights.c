@@ -46,7 +46,8 @@ void mica_weights_destroy(mica_weights **weights) {
     *weights = NULL;
     if (!w) return;
     for (size_t i = 0; i < w->count; i++)
-        for (int p = 0; p < MICA_PARTS_MAX; p++) mica_buffer_release(&w->entries[i].parts[p].buffer);
+        for (int p = 0; p < MICA_PARTS_MAX; p++)
+            mica_buffer_release(&w->entries[i].parts[p].buffer);
     mica_arena_deinit(&w->arena);
     mica_free(w->host->allocator, w);
 }

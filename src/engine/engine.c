@@ -68,8 +68,10 @@ static mica_status choose_context(mica_engine *e, const mica_engine_options *o, 
     int64_t low = 1;
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
-        if (kv_bytes_at(e->model, e->mode, middle, e->n_sequences) <= room) low = middle;
-        else high = middle;
+        if (kv_bytes_at(e->model, e->mode, middle, e->n_sequences) <= room)
+            low = middle;
+        else
+            high = middle;
     }
     e->context = low;
     return MICA_STATUS_OK;
@@ -105,7 +107,8 @@ static mica_status create_sequences(mica_engine *e, mica_error *err) {
 
 static mica_forward_shape make_capacity(const mica_engine *e) {
     mica_forward_shape c = {.n_tokens = e->chunk_tokens, .n_sequences = 1, .mode = e->mode};
-    c.n_rows = e->chunk_tokens < MICA_PROMPT_LOGITS_ROWS ? e->chunk_tokens : MICA_PROMPT_LOGITS_ROWS;
+    c.n_rows =
+        e->chunk_tokens < MICA_PROMPT_LOGITS_ROWS ? e->chunk_tokens : MICA_PROMPT_LOGITS_ROWS;
     for (size_t g = 0; g < e->model->n_kv_groups; g++) {
         c.table_width[g] = (int32_t)mica_kv_group_pages(&e->model->kv_groups[g], e->context);
         c.n_pages[g] = e->pools[g].n_pages;
@@ -198,8 +201,8 @@ static mica_status check_request(const mica_engine *e, const mica_request *r, mi
     MICA_REQUIRE(r->n_ids < (uint64_t)e->context, MICA_STATUS_CONTEXT_FULL,
                  "a prompt of %zu tokens needs a context of %zu, there are %lld", r->n_ids,
                  r->n_ids + 1, (long long)e->context);
-    MICA_REQUIRE(r->n_stop_ids <= MICA_STOP_IDS_MAX, MICA_STATUS_LIMIT,
-                 "%zu stop ids, at most %d", r->n_stop_ids, MICA_STOP_IDS_MAX);
+    MICA_REQUIRE(r->n_stop_ids <= MICA_STOP_IDS_MAX, MICA_STATUS_LIMIT, "%zu stop ids, at most %d",
+                 r->n_stop_ids, MICA_STOP_IDS_MAX);
     MICA_REQUIRE(r->stop_ids || !r->n_stop_ids, MICA_STATUS_INVALID, "stop_ids is NULL");
     MICA_TRY(check_sampling(&r->sampling, err));
     MICA_REQUIRE(r->vocab_limit >= 0 && r->max_tokens >= 0, MICA_STATUS_INVALID,
@@ -373,8 +376,10 @@ static bool send_event(const mica_request_slot *slot, int32_t id, mica_finish fi
 
 static void end_request(mica_engine *e, mica_request_slot *slot) {
     pthread_mutex_lock(&e->lock);
-    if (slot->request.keep && slot->sequence >= 0) slot->state = MICA_REQUEST_KEPT;
-    else free_slot(e, slot);
+    if (slot->request.keep && slot->sequence >= 0)
+        slot->state = MICA_REQUEST_KEPT;
+    else
+        free_slot(e, slot);
     pthread_mutex_unlock(&e->lock);
 }
 
@@ -437,7 +442,8 @@ static int32_t pick_request(mica_engine *e, mica_finish *problem) {
     int32_t index = mica_scheduler_pick(e->slots, MICA_REQUESTS_MAX);
     mica_request_slot *slot = index < 0 ? NULL : &e->slots[index];
     *problem = MICA_FINISH_NONE;
-    if (slot && slot->is_cancelled) *problem = MICA_FINISH_CANCELLED;
+    if (slot && slot->is_cancelled)
+        *problem = MICA_FINISH_CANCELLED;
     else if (slot && slot->state == MICA_REQUEST_WAITING && !admit(e, slot))
         *problem = MICA_FINISH_ERROR;
     pthread_mutex_unlock(&e->lock);

@@ -5,8 +5,9 @@
 #include "base/alloc.h"
 #include "core/runtime.h"
 
-static const int32_t PROMPT[] = {899, 260, 2261, 11, 260, 1715, 285, 1641, 794, 6094, 2125, 11,
-                                 296, 260, 1715, 285, 1641, 3773, 589, 2135, 2125, 11, 296, 1666};
+static const int32_t PROMPT[] = {899,  260,  2261, 11,   260,  1715, 285,  1641,
+                                 794,  6094, 2125, 11,   296,  260,  1715, 285,
+                                 1641, 3773, 589,  2135, 2125, 11,   296,  1666};
 #define N_PROMPT (sizeof PROMPT / sizeof *PROMPT)
 
 /* A prompt of n ids that repeats nothing too soon. */
@@ -114,7 +115,8 @@ static void no_allocation_per_token(void **state) {
     mica_runtime_stats before, after;
     mica_runtime_get_stats(f.runtime, &before);
     generation g = {0};
-    mica_request r = {.struct_bytes = sizeof r, .ids = PROMPT, .n_ids = N_PROMPT, .max_tokens = 100};
+    mica_request r = {
+        .struct_bytes = sizeof r, .ids = PROMPT, .n_ids = N_PROMPT, .max_tokens = 100};
     r.sampling = (mica_sampling){.temperature = 0.8f, .top_p = 0.9f, .top_k = 40, .seed = 3};
     r.on_event = watch_calls;
     r.context = &g;
@@ -166,7 +168,8 @@ static bool stop_at_five(void *context, const mica_event *e) {
     return g->n < 5;
 }
 
-/* Proves: stop ids, max_tokens, a callback that says stop, and cancel end a request as documented. */
+/* Proves: stop ids, max_tokens, a callback that says stop, and cancel end a request as documented.
+ */
 static void ends_of_a_request(void **state) {
     (void)state;
     mica_error err = {0};
@@ -175,7 +178,8 @@ static void ends_of_a_request(void **state) {
     generation free_run = {.n = 0}, g = {.n = 0};
     generate(&f, PROMPT, N_PROMPT, 12, &free_run);
     assert_int_equal(free_run.finish, MICA_FINISH_LENGTH);
-    mica_request r = {.ids = PROMPT, .n_ids = N_PROMPT, .stop_ids = &free_run.ids[4], .n_stop_ids = 1};
+    mica_request r = {
+        .ids = PROMPT, .n_ids = N_PROMPT, .stop_ids = &free_run.ids[4], .n_stop_ids = 1};
     assert_ok(generate_request(&f, &r, &g, &err));
     assert_int_equal(g.finish, MICA_FINISH_STOP);
     assert_int_equal(g.ids[g.n - 1], free_run.ids[4]);
@@ -278,7 +282,8 @@ static bool survives_failure_at(int64_t n) {
         if (!st && g.finish == MICA_FINISH_ERROR) st = g.error.status;
     }
     fixture_close(&f);
-    if (c.n_live != 0) fail_msg("allocation %lld failed: %lld blocks leak", (long long)n, (long long)c.n_live);
+    if (c.n_live != 0)
+        fail_msg("allocation %lld failed: %lld blocks leak", (long long)n, (long long)c.n_live);
     if (c.n_calls < n) {
         printf("%lld allocator calls for a load and a generation\n", (long long)c.n_calls);
         assert_int_equal(st, MICA_STATUS_OK);
@@ -286,7 +291,8 @@ static bool survives_failure_at(int64_t n) {
         return true;
     }
     if (st != MICA_STATUS_OUT_OF_MEMORY)
-        fail_msg("allocation %lld failed: status %s (%s)", (long long)n, mica_status_name(st), err.message);
+        fail_msg("allocation %lld failed: status %s (%s)", (long long)n, mica_status_name(st),
+                 err.message);
     return false;
 }
 

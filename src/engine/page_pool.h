@@ -1,4 +1,5 @@
-/* The KV memory of an engine: per KV group one buffer of pages and a list of those that are free. */
+/* The KV memory of an engine: per KV group one buffer of pages and a list of those that are free.
+ */
 #pragma once
 #include "model/model.h"
 

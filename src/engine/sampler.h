@@ -1,5 +1,5 @@
-/* Choosing the next token from one row of logits. Everything here is defined to the bit, so that the
- * same logits, parameters, seed and position give the same token on every machine.
+/* Choosing the next token from one row of logits. Everything here is defined to the bit, so that
+ * the same logits, parameters, seed and position give the same token on every machine.
  *
  * Definitions, in the order of application; l = logits, f32:
  *   1. NaN counts as -inf. Ids >= n are never chosen (the caller cuts rows without a token).
@@ -20,5 +20,5 @@
 /* Four words of random bits. */
 void mica_philox(uint64_t key, uint64_t counter_low, uint64_t counter_high, uint32_t out[4]);
 
-/* mica_sample is in mica/engine.h; it returns -1 when every logit is -inf or NaN, or n < 1. Where the
- * largest l is infinite after step 3, it is taken without a draw. min_p above 1 counts as 1. */
+/* mica_sample is in mica/engine.h; it returns -1 when every logit is -inf or NaN, or n < 1. Where
+ * the largest l is infinite after step 3, it is taken without a draw. min_p above 1 counts as 1. */

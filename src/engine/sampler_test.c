@@ -20,7 +20,8 @@ static int32_t plain_sample(const float *logits, int n, const mica_sampling *s, 
         l[i] = isnan(logits[i]) ? -INFINITY : logits[i];
         for (size_t h = 0; h < n_hist; h++) c += hist[h] == i;
         if (!c) continue;
-        if (s->repeat_penalty > 0) l[i] = l[i] > 0 ? l[i] / s->repeat_penalty : l[i] * s->repeat_penalty;
+        if (s->repeat_penalty > 0)
+            l[i] = l[i] > 0 ? l[i] / s->repeat_penalty : l[i] * s->repeat_penalty;
         l[i] = l[i] - s->presence_penalty - s->frequency_penalty * (float)c;
     }
     int best = 0;
@@ -31,7 +32,8 @@ static int32_t plain_sample(const float *logits, int n, const mica_sampling *s, 
     bool filters = (s->top_k > 0 && s->top_k < n) || (s->top_p > 0 && s->top_p < 1) || s->min_p > 0;
     for (int i = 0; i < n; i++) {
         int j = i;
-        for (; filters && j > 0 && compare_desc_l(l, i, order[j - 1]) < 0; j--) order[j] = order[j - 1];
+        for (; filters && j > 0 && compare_desc_l(l, i, order[j - 1]) < 0; j--)
+            order[j] = order[j - 1];
         order[j] = i;
     }
     if (s->top_k > 0 && s->top_k < n) m = s->top_k;
@@ -48,7 +50,8 @@ static int32_t plain_sample(const float *logits, int n, const mica_sampling *s, 
     }
     double total = 0, sum = 0;
     for (int i = 0; i < m; i++)
-        if (mica_exp(l[order[i]] - l[best]) >= s->min_p) total += (double)mica_exp(l[order[i]] - l[best]);
+        if (mica_exp(l[order[i]] - l[best]) >= s->min_p)
+            total += (double)mica_exp(l[order[i]] - l[best]);
     uint32_t w[4];
     mica_philox(s->seed, position, 0, w);
     double u = (double)(((uint64_t)w[0] << 32 | w[1]) >> 11) * 0x1p-53;
@@ -117,7 +120,8 @@ static void hostile_rows(void **state) {
     assert_int_equal(mica_sample(inf, 3, &s, NULL, 0, 0, scratch, ids), 1);
 }
 
-/* Proves: parameters without a sense never break the draw: the result is an id with a finite logit. */
+/* Proves: parameters without a sense never break the draw: the result is an id with a finite logit.
+ */
 static void hostile_parameters(void **state) {
     (void)state;
     static const float odd[] = {0, -1, 1, 1e-45f, 1e-38f, 3e38f, INFINITY, -INFINITY, NAN, 0.5f, 2};
@@ -125,9 +129,11 @@ static void hostile_parameters(void **state) {
     int32_t ids[6], history[] = {2, 5, -1, 77, 2, INT32_MAX, INT32_MIN};
     uint64_t seed = test_seed();
     for (int i = 0; i < 200000; i++) {
-        mica_sampling s = {.seed = test_random(&seed), .top_k = (int32_t)(test_random(&seed) % 9) - 1};
-        float *values[] = {&s.temperature,    &s.top_p,            &s.min_p,
-                           &s.repeat_penalty, &s.presence_penalty, &s.frequency_penalty};
+        mica_sampling s = {.seed = test_random(&seed),
+                           .top_k = (int32_t)(test_random(&seed) % 9) - 1};
+        float *values[] = {
+            &s.temperature,      &s.top_p, &s.min_p, &s.repeat_penalty, &s.presence_penalty,
+            &s.frequency_penalty};
         for (int v = 0; v < 6; v++) *values[v] = odd[test_random(&seed) % 11];
         if (i % 5 == 0) s.top_k = INT32_MAX;
         size_t n_history = test_random(&seed) % 8;

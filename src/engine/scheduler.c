@@ -18,7 +18,9 @@ mica_schedule mica_scheduler_chunk(const mica_request_slot *slot, int64_t n_ids,
     int64_t left = n_ids - n_cached;
     int64_t most = wants_all && prompt_rows < chunk_tokens ? prompt_rows : chunk_tokens;
     s.n_tokens = (int32_t)(left < most ? left : most);
-    if (wants_all) s.n_rows = s.n_tokens;
-    else s.n_rows = s.n_tokens == left ? 1 : 0;
+    if (wants_all)
+        s.n_rows = s.n_tokens;
+    else
+        s.n_rows = s.n_tokens == left ? 1 : 0;
     return s;
 }

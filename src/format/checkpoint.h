@@ -40,8 +40,8 @@ typedef struct mica_checkpoint_tensor {
 /* Threads: expect, map and close one at a time; read and the other functions any. */
 typedef struct mica_checkpoint mica_checkpoint;
 
-/* path: a model folder (index, else model.safetensors), a .safetensors file or a GGUF file. options may be NULL.
- * Logs stray shards, an index beside a single file, and a wrong metadata.total_size.
+/* path: a model folder (index, else model.safetensors), a .safetensors file or a GGUF file. options
+ * may be NULL. Logs stray shards, an index beside a single file, and a wrong metadata.total_size.
  * Errors: NOT_FOUND (nothing there: names what is; a shard or tensor that the index names is
  * missing), FORMAT (rules of files and index), LIMIT. */
 mica_status mica_checkpoint_open(const mica_host *host, const char *path,
@@ -104,8 +104,8 @@ mica_status mica_checkpoint_check_all_taken(const mica_checkpoint *c,
 mica_status mica_checkpoint_check_unchanged(const mica_checkpoint *c, mica_error *err);
 
 /* Values that a format forbids; they run at memory speed. name is for errors. FORMAT with the
- * place: an E8M0 scale of 255 (NaN), an E4M3 scale of 0x7F or 0xFF (NaN), and a BOOL byte other than
- * 0 and 1 (rule 18). */
+ * place: an E8M0 scale of 255 (NaN), an E4M3 scale of 0x7F or 0xFF (NaN), and a BOOL byte other
+ * than 0 and 1 (rule 18). */
 mica_status mica_checkpoint_check_e8m0(const char *name, const uint8_t *data, uint64_t bytes,
                                        mica_error *err);
 mica_status mica_checkpoint_check_e4m3(const char *name, const uint8_t *data, uint64_t bytes,

@@ -134,8 +134,8 @@ typedef struct mica_config {
      * family with another habit replaces it when has_layer_types is false. */
     uint8_t layer_types[MICA_CONFIG_LAYERS_MAX]; /* mica_layer_type; the first num_hidden_layers */
     bool has_layer_types;
-    bool has_null_window;                            /* sliding_window stands there, as null */
-    uint8_t is_mlp_only[MICA_CONFIG_LAYERS_MAX];     /* mlp_only_layers: 1 for those it names */
+    bool has_null_window;                        /* sliding_window stands there, as null */
+    uint8_t is_mlp_only[MICA_CONFIG_LAYERS_MAX]; /* mlp_only_layers: 1 for those it names */
     /* no_rope_layers, turned round: 1 for layers without rotation. A family with such layers fills
      * it where has_no_rope_layers is false. */
     uint8_t has_no_rope[MICA_CONFIG_LAYERS_MAX];

@@ -26,5 +26,6 @@ mica_status config_read_rope(config_parser *p, mica_error *err);
 mica_status config_finish_rope(config_parser *p, mica_error *err);
 /* Takes the value of quantization (is_mlx) or quantization_config. */
 mica_status config_read_quant(config_parser *p, bool is_mlx, mica_error *err);
-/* Takes the value of text_config, for the quantisation that may stand there; the rest is skipped. */
+/* Takes the value of text_config, for the quantisation that may stand there; the rest is skipped.
+ */
 mica_status config_read_text_config(config_parser *p, mica_error *err);

@@ -20,7 +20,8 @@ static double e4m3(int code) {
 static bool same_bits(float a, float b) { return memcmp(&a, &b, sizeof a) == 0; }
 
 static void decodes_every_mxfp4_code_at_the_edges_of_scales(void **state) {
-    /* Proves: mxfp4 decoding is exact for the smallest and largest scales too, sign of zero kept. */
+    /* Proves: mxfp4 decoding is exact for the smallest and largest scales too, sign of zero kept.
+     */
     (void)state;
     static const uint8_t scales[] = {0, 1, 2, 100, 127, 128, 254};
     uint8_t codes[16];
@@ -72,7 +73,8 @@ static unsigned bits_at(const uint8_t *stream, int64_t i, int bits) {
 }
 
 static void decodes_affine_streams_of_every_width(void **state) {
-    /* Proves: codes that straddle bytes and words, and negative scales, decode to scale*q + bias. */
+    /* Proves: codes that straddle bytes and words, and negative scales, decode to scale*q + bias.
+     */
     (void)state;
     static const uint8_t widths[] = {2, 3, 4, 5, 6, 8};
     static const uint16_t groups[] = {32, 64, 128};
@@ -90,8 +92,10 @@ static void decodes_affine_streams_of_every_width(void **state) {
             for (int p = 0; p < 2; p++) {
                 uint16_t h = q.scale_kind == MICA_KIND_F16 ? mica_f16_from_f32(v[p])
                                                            : mica_bf16_from_f32(v[p]);
-                if (q.scale_kind == MICA_KIND_F32) memcpy(to[p] + 4 * i, &v[p], 4);
-                else memcpy(to[p] + 2 * i, &h, 2);
+                if (q.scale_kind == MICA_KIND_F32)
+                    memcpy(to[p] + 4 * i, &v[p], 4);
+                else
+                    memcpy(to[p] + 2 * i, &h, 2);
             }
         }
         mica_quant_decode_row(q, codes, scales, biases, k, out);
@@ -113,7 +117,8 @@ static void fill(float *x, int count, int shape, uint64_t *seed) {
 }
 
 static void affine_encoding_stays_within_a_step(void **state) {
-    /* Proves: |w - decode(encode(w))| <= |scale| for mixed, all-negative, zero and outlier groups. */
+    /* Proves: |w - decode(encode(w))| <= |scale| for mixed, all-negative, zero and outlier groups.
+     */
     (void)state;
     static const uint8_t widths[] = {2, 3, 4, 5, 6, 8};
     uint64_t seed = test_seed();
@@ -172,8 +177,8 @@ static void block_encoding_picks_the_nearest_code(void **state) {
                 if (fabs(v - (double)x[i]) < best) best = fabs(v - (double)x[i]);
             }
             double got = fabs((double)out[i] - (double)x[i]);
-            if (!(got <= best * (1 + 1e-6))) fail_msg("case %d: %g is %g off, best %g", c,
-                                                      (double)x[i], got, best);
+            if (!(got <= best * (1 + 1e-6)))
+                fail_msg("case %d: %g is %g off, best %g", c, (double)x[i], got, best);
         }
     }
 }
@@ -184,7 +189,7 @@ static void small_floats_round_to_even_and_saturate(void **state) {
     static const struct {
         float in;
         uint8_t code;
-    } cases[] = {{0.25f, 0}, {0.75f, 2}, {1.25f, 2}, {1.75f, 4},  {2.5f, 4},      {3.5f, 6},
+    } cases[] = {{0.25f, 0}, {0.75f, 2}, {1.25f, 2}, {1.75f, 4}, {2.5f, 4},       {3.5f, 6},
                  {5.0f, 6},  {5.1f, 7},  {1e9f, 7},  {-0.0f, 8}, {-INFINITY, 15}, {NAN, 7}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         assert_int_equal(mica_e2m1_from_f32(cases[i].in), cases[i].code);
@@ -192,10 +197,10 @@ static void small_floats_round_to_even_and_saturate(void **state) {
     assert_int_equal(mica_e4m3_from_f32(-INFINITY), 0xFE);
     assert_int_equal(mica_e4m3_from_f32(464.0f), 0x7E);
     assert_int_equal(mica_e4m3_from_f32(NAN), 0x7F);
-    assert_int_equal(mica_e4m3_from_f32(0x1p-10f), 0x00);   /* tie to even */
-    assert_int_equal(mica_e4m3_from_f32(0x1.8p-9f), 0x02);  /* tie to even */
-    assert_int_equal(mica_e4m3_from_f32(0x1.fp-7f), 0x08);  /* rounds up to the first normal */
-    assert_int_equal(mica_e4m3_from_f32(1.0625f), 0x38);    /* tie to even */
+    assert_int_equal(mica_e4m3_from_f32(0x1p-10f), 0x00);  /* tie to even */
+    assert_int_equal(mica_e4m3_from_f32(0x1.8p-9f), 0x02); /* tie to even */
+    assert_int_equal(mica_e4m3_from_f32(0x1.fp-7f), 0x08); /* rounds up to the first normal */
+    assert_int_equal(mica_e4m3_from_f32(1.0625f), 0x38);   /* tie to even */
     assert_int_equal(mica_e4m3_from_f32(1.1875f), 0x3A);
 }
 

@@ -10,11 +10,11 @@
 
 enum { N_IDS = 12 };
 
-static const char *const families[] = {"llama", "mistral", "qwen2",   "qwen3",  "qwen3_moe",
+static const char *const families[] = {"llama", "mistral", "qwen2",   "qwen3",   "qwen3_moe",
                                        "phi3",  "olmo2",   "granite", "smollm3", "gemma3_text"};
-static const char *const modes[] = {"affine:2:32",  "affine:3:64", "affine:4:64", "affine:5:32",
-                                    "affine:6:128", "affine:8:32", "mxfp4",       "mxfp8",
-                                    "nvfp4"};
+static const char *const modes[] = {"affine:2:32", "affine:3:64",  "affine:4:64",
+                                    "affine:5:32", "affine:6:128", "affine:8:32",
+                                    "mxfp4",       "mxfp8",        "nvfp4"};
 
 /* A copy of a golden model without its golden files. */
 static void copy_model(test_folder *f, const char *family) {

@@ -39,13 +39,14 @@ const char *mica_family_names(void) { return family_names; }
 
 uint64_t mica_kv_group_page_bytes(const mica_kv_group *group, mica_numeric_mode mode) {
     uint64_t item = mode == MICA_EXACT ? sizeof(float) : sizeof(uint16_t);
-    return item * 2 * MICA_PAGE_TOKENS * (uint64_t)group->n_layers *
-           (uint64_t)group->n_kv_heads * (uint64_t)group->head_dim;
+    return item * 2 * MICA_PAGE_TOKENS * (uint64_t)group->n_layers * (uint64_t)group->n_kv_heads *
+           (uint64_t)group->head_dim;
 }
 
 int64_t mica_kv_group_pages(const mica_kv_group *group, int64_t context) {
     int64_t all = (context + MICA_PAGE_TOKENS - 1) / MICA_PAGE_TOKENS;
-    /* One page of slack: the ring holds a whole window behind any position inside its newest page. */
+    /* One page of slack: the ring holds a whole window behind any position inside its newest page.
+     */
     int64_t ring = (group->window + MICA_PAGE_TOKENS - 1) / MICA_PAGE_TOKENS + 1;
     return group->window && ring < all ? ring : all;
 }
@@ -91,8 +92,10 @@ static mica_status load_rope(mica_loader *l, mica_error *err) {
     mica_model *m = l->model;
     MICA_TRY(mica_rope_dim(&c->rope, c->head_dim, &dim, err));
     MICA_TRY(mica_rope_frequencies(&c->rope, dim, max_position, 1, inverse, &m->rope_scale, err));
-    if (mica_rope_is_by_length(&c->rope, max_position)) m->n_rope_pairs = (int32_t)(dim / 2);
-    else MICA_TRY(mica_load_computed(l, "rope.inverse_frequencies", inverse, dim / 2, err));
+    if (mica_rope_is_by_length(&c->rope, max_position))
+        m->n_rope_pairs = (int32_t)(dim / 2);
+    else
+        MICA_TRY(mica_load_computed(l, "rope.inverse_frequencies", inverse, dim / 2, err));
     if (!c->has_rope_local) return MICA_STATUS_OK;
     MICA_REQUIRE(!mica_rope_is_by_length(&c->rope_local, max_position), MICA_STATUS_UNSUPPORTED,
                  "config.json: rope_type %s for the window layers", c->rope_local.rope_type);
@@ -112,11 +115,12 @@ void mica_model_rope_table(const mica_model *m, int64_t length, float *out) {
     const mica_config *c = m->config;
     float scale; /* the same for every length */
     /* Loading made the same call: what could fail has been judged. */
-    mica_rope_frequencies(&c->rope, 2 * (int64_t)m->n_rope_pairs, c->max_position_embeddings, length,
-                          out, &scale, NULL);
+    mica_rope_frequencies(&c->rope, 2 * (int64_t)m->n_rope_pairs, c->max_position_embeddings,
+                          length, out, &scale, NULL);
 }
 
-/* What one token reads: all but the embedding rows, and of the experts only those that are chosen. */
+/* What one token reads: all but the embedding rows, and of the experts only those that are chosen.
+ */
 static void count_active(mica_model *m) {
     const mica_config *c = m->config;
     for (size_t i = 0; i < mica_weights_count(m->weights); i++) {
@@ -163,8 +167,7 @@ static mica_status load_weights(mica_model *m, const mica_model_options *o, mica
     MICA_TRY(load_rope(&l, err));
     MICA_TRY(mica_checkpoint_check_all_taken(m->checkpoint, NULL, NULL, err));
     if (!o->check_only) MICA_TRY(mica_checkpoint_check_unchanged(m->checkpoint, err));
-    if (!o->check_only)
-        atomic_fetch_add(&m->runtime->weight_bytes, mica_weights_bytes(m->weights));
+    if (!o->check_only) atomic_fetch_add(&m->runtime->weight_bytes, mica_weights_bytes(m->weights));
     m->is_counted = !o->check_only;
     count_active(m);
 done:
@@ -329,7 +332,8 @@ static mica_status estimate_arena(const mica_model *m, int64_t context, mica_num
     mica_ref outputs[MICA_FORWARD_OUTPUTS_MAX];
     size_t n_outputs = 0;
     mica_plan_options options = {.label = "estimate"};
-    mica_forward_shape shape = {.n_tokens = MICA_CHUNK_TOKENS_DEFAULT, .n_rows = 1, .n_sequences = 1};
+    mica_forward_shape shape = {
+        .n_tokens = MICA_CHUNK_TOKENS_DEFAULT, .n_rows = 1, .n_sequences = 1};
     shape.mode = mode;
     for (size_t i = 0; i < m->n_kv_groups; i++)
         shape.table_width[i] = shape.n_pages[i] =
@@ -348,7 +352,8 @@ done:
 mica_status mica_model_estimate(const mica_model *m, int64_t context, mica_numeric_mode mode,
                                 mica_memory_estimate *out, mica_error *err) {
     if (!m || !out || (mode != MICA_FAST && mode != MICA_EXACT))
-        return mica_fail(err, MICA_STATUS_INVALID, "mica_model_estimate: an argument is NULL or no mode");
+        return mica_fail(err, MICA_STATUS_INVALID,
+                         "mica_model_estimate: an argument is NULL or no mode");
     if (context < 1 || context > mica_model_context_max(m))
         return mica_fail(err, MICA_STATUS_INVALID, "a context of %lld tokens, wanted 1 to %lld",
                          (long long)context, (long long)mica_model_context_max(m));

@@ -46,11 +46,11 @@ struct mica_model {
     mica_weights *weights;
     mica_kv_group kv_groups[MICA_KV_GROUPS_MAX];
     size_t n_kv_groups;
-    uint8_t *layer_group;      /* per layer: its KV group */
-    uint16_t *layer_in_group;  /* and its index there */
-    float rope_scale;          /* multiplies cos and sin */
-    float rope_local_scale;    /* of window layers, where they have a table of their own */
-    int32_t n_rope_pairs;      /* numbers of a sequence's own table; 0 = one table serves all */
+    uint8_t *layer_group;     /* per layer: its KV group */
+    uint16_t *layer_in_group; /* and its index there */
+    float rope_scale;         /* multiplies cos and sin */
+    float rope_local_scale;   /* of window layers, where they have a table of their own */
+    int32_t n_rope_pairs;     /* numbers of a sequence's own table; 0 = one table serves all */
     uint64_t n_parameters;
     uint64_t n_parameters_active;
     uint64_t weight_bytes_active;
@@ -62,9 +62,9 @@ const mica_family *mica_family_find(const char *model_type);
 /* "gpt_oss, ..." for messages. */
 const char *mica_family_names(void);
 
-/* Tells, tensor by tensor, what a checkpoint of this configuration must hold (plain weights as bf16,
- * experts as the configuration's quantisation says). shape is borrowed for the call. A status other
- * than OK ends the list and is returned. */
+/* Tells, tensor by tensor, what a checkpoint of this configuration must hold (plain weights as
+ * bf16, experts as the configuration's quantisation says). shape is borrowed for the call. A status
+ * other than OK ends the list and is returned. */
 typedef mica_status (*mica_predict_callback)(void *context, const char *name,
                                              mica_safetensors_dtype dtype, const mica_shape *shape,
                                              mica_error *err);

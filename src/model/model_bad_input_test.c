@@ -1,5 +1,5 @@
-/* Broken model folders: every fault is a clear error at open, names what is wrong, and leaks nothing.
- * Each case is a copy of the demo model with one thing changed. */
+/* Broken model folders: every fault is a clear error at open, names what is wrong, and leaks
+ * nothing. Each case is a copy of the demo model with one thing changed. */
 #include "test.h"
 #include "test_folder.h"
 #include "base/alloc.h"
@@ -12,8 +12,8 @@
 
 /* A folder like the demo's: shards are copied, since a link may not leave the folder. */
 static void make_model(test_folder *f) {
-    static const char *const names[] = {"config.json", "generation_config.json", "tokenizer.json",
-                                        INDEX, SHARD_1, SHARD_2};
+    static const char *const names[] = {
+        "config.json", "generation_config.json", "tokenizer.json", INDEX, SHARD_1, SHARD_2};
     test_folder_make(f);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char from[512];
@@ -75,10 +75,10 @@ static const edit_case edits[] = {
      "[8192, 320], expected [8192, 352]"},
     {"config.json", "\"num_local_experts\": 8", "\"num_local_experts\": 16", MICA_STATUS_FORMAT,
      "mlp.router.weight"},
-    {"config.json", "\"intermediate_size\": 320", "\"intermediate_size\": 300",
-     MICA_STATUS_FORMAT, "[8, 640, 10, 16], expected [8, 600, 10, 16]"},
-    {"config.json", "\"intermediate_size\": 320", "\"intermediate_size\": 301",
-     MICA_STATUS_FORMAT, "odd"},
+    {"config.json", "\"intermediate_size\": 320", "\"intermediate_size\": 300", MICA_STATUS_FORMAT,
+     "[8, 640, 10, 16], expected [8, 600, 10, 16]"},
+    {"config.json", "\"intermediate_size\": 320", "\"intermediate_size\": 301", MICA_STATUS_FORMAT,
+     "odd"},
     {"config.json", "\"attention_bias\": true", "\"attention_bias\": false", MICA_STATUS_FORMAT,
      "bias"},
     {"config.json", "\"vocab_size\": 8192", "\"vocab_size\": 8193", MICA_STATUS_FORMAT, "8193"},
@@ -89,8 +89,8 @@ static const edit_case edits[] = {
      "hidden_size"},
     {"config.json", "\"gpt_oss\"", "\"gpt_oss_next\"", MICA_STATUS_UNSUPPORTED, "gpt_oss_next"},
     {"config.json", "\"yarn\"", "\"spiral\"", MICA_STATUS_UNSUPPORTED, "spiral"},
-    {"config.json", "\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 9",
-     MICA_STATUS_FORMAT, "num_experts_per_tok"},
+    {"config.json", "\"num_experts_per_tok\": 2", "\"num_experts_per_tok\": 9", MICA_STATUS_FORMAT,
+     "num_experts_per_tok"},
     {"config.json", "\"swiglu_limit\": 7.0", "\"swiglu_limit\": 0", MICA_STATUS_FORMAT,
      "swiglu_limit"},
     {"config.json", "\"rms_norm_eps\"", "\"rms_norm_eps\": 1e-5, \"rms_norm_eps\"",
@@ -120,7 +120,8 @@ static void edited_folders(void **state) {
     }
 }
 
-/* Proves: shards that are cut, grown, missing, a pipe, a folder or a Git LFS pointer are refused. */
+/* Proves: shards that are cut, grown, missing, a pipe, a folder or a Git LFS pointer are refused.
+ */
 static void broken_shards(void **state) {
     (void)state;
     test_folder f;
@@ -140,7 +141,8 @@ static void broken_shards(void **state) {
     assert_int_equal(mkfifo(test_folder_at(&f, SHARD_2), 0600), 0);
     expect_refused(&f, MICA_STATUS_INVALID, "pipe");
     remove(test_folder_at(&f, SHARD_2));
-    test_folder_write_text(&f, SHARD_2, "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
+    test_folder_write_text(&f, SHARD_2,
+                           "version https://git-lfs.github.com/spec/v1\noid sha256:0\n");
     expect_refused(&f, MICA_STATUS_FORMAT, "LFS");
     free(data);
     test_folder_remove(&f);

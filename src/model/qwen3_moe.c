@@ -22,8 +22,8 @@ static mica_status check(const mica_config *c, mica_error *err) {
                           : !c->has.num_experts_per_tok   ? "num_experts_per_tok"
                           : !c->has.moe_intermediate_size ? "moe_intermediate_size"
                                                           : NULL;
-    MICA_TRY(mica_family_check_plain(c, MICA_FAMILY_PLAIN,
-                                     c->sliding_window ? MICA_LAYER_SLIDING : MICA_LAYER_FULL, err));
+    MICA_TRY(mica_family_check_plain(
+        c, MICA_FAMILY_PLAIN, c->sliding_window ? MICA_LAYER_SLIDING : MICA_LAYER_FULL, err));
     MICA_REQUIRE(!missing, MICA_STATUS_FORMAT, "config.json: qwen3_moe needs %s", missing);
     MICA_REQUIRE(c->decoder_sparse_step > 0, MICA_STATUS_FORMAT,
                  "config.json: decoder_sparse_step is 0, expected at least 1");

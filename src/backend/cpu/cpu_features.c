@@ -82,7 +82,8 @@ const char *mica_cpu_features_level(uint32_t features) {
 }
 
 void mica_cpu_features_format(uint32_t features, char *out, size_t bytes) {
-    static const char *const names[] = {"avx2", "avx512", "avx512_vnni", "avx512_bf16", "amx", "neon"};
+    static const char *const names[] = {"avx2",        "avx512", "avx512_vnni",
+                                        "avx512_bf16", "amx",    "neon"};
     size_t n = 0;
     out[0] = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

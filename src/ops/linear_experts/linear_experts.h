@@ -8,11 +8,11 @@ typedef struct mica_linear_experts_args {
     uint64_t codes; /* or dense elements of [n_experts, n, k] */
     uint64_t scales;
     uint64_t biases; /* nvfp4_scaled: factors [n_experts] */
-    uint64_t bias; /* [n_experts, n]; 0 = none */
-    uint64_t ids;  /* i32 [tokens, slots] */
-    uint64_t list; /* of op expert_list */
-    uint64_t out;  /* [tokens, slots, n] */
-    uint64_t live; /* address of the count of live tokens, 0 = all */
+    uint64_t bias;   /* [n_experts, n]; 0 = none */
+    uint64_t ids;    /* i32 [tokens, slots] */
+    uint64_t list;   /* of op expert_list */
+    uint64_t out;    /* [tokens, slots, n] */
+    uint64_t live;   /* address of the count of live tokens, 0 = all */
     int64_t tokens;
     int64_t n;
     int64_t k;
