@@ -88,8 +88,8 @@ typedef struct mica_request {
     const int32_t *ids; /* the prompt; copied */
     size_t n_ids;
     mica_sampling sampling;
-    int64_t max_tokens;        /* 0 = until the context is full. With longrope and dynamic models it
-                                  also decides the rotary table: docs/formats.md */
+    int64_t max_tokens;        /* 0 = until the context is full. With a dynamic rotary table it
+                                  also decides that table: docs/formats.md */
     const int32_t *stop_ids;   /* copied */
     size_t n_stop_ids;         /* at most 64 */
     int32_t vocab_limit;       /* ids at and above it are never sampled; 0 = rows of logits */

@@ -345,7 +345,8 @@ static bool admit(mica_engine *e, mica_request_slot *slot) {
     if (slot->request.on_prompt_logits) mica_sequence_clear(s, e->pools); /* every row is wanted */
     int64_t most = slot->request.max_tokens, room = e->context - slot->n_prompt;
     int64_t tokens = slot->n_prompt + (most && most < room ? most : room);
-    mica_sequence_set_length(s, e->model, tokens - 1); /* the last one is never computed */
+    mica_sequence_begin_rope(s, e->model, slot->n_prompt,
+                             tokens - 1); /* the last is never computed */
     mica_sequence_set_prompt(s, e->pools, slot->ids, slot->n_prompt);
     slot->n_reused = s->n_cached;
     mica_free(e->model->runtime->host.allocator, slot->ids);
@@ -402,7 +403,7 @@ static mica_finish judge(const mica_engine *e, const mica_request_slot *slot,
 
 static void report_prompt_logits(const mica_engine *e, const mica_request_slot *slot,
                                  const mica_schedule *work, int64_t first) {
-    if (!slot->request.on_prompt_logits || first >= slot->n_prompt) return;
+    if (!slot->request.on_prompt_logits || slot->n_generated > 0) return;
     for (int32_t i = 0; i < work->n_rows && first + i < slot->n_prompt; i++)
         slot->request.on_prompt_logits(slot->request.context, first + i,
                                        mica_runner_logits(&e->runner, i));
@@ -464,7 +465,8 @@ static mica_schedule schedule(mica_engine *e) {
         end_request(e, slot);
         return work;
     }
-    const mica_sequence *s = &e->sequences[slot->sequence];
+    mica_sequence *s = &e->sequences[slot->sequence];
+    mica_sequence_grow_rope(s, e->model);
     work = mica_scheduler_chunk(slot, s->n_ids, s->n_cached, e->chunk_tokens,
                                 e->runner.batch.capacity.n_rows);
     work.slot = index;
@@ -475,7 +477,7 @@ static mica_status run(mica_engine *e, const mica_schedule *work, mica_error *er
     mica_request_slot *slot = &e->slots[work->slot];
     mica_sequence *s = &e->sequences[slot->sequence];
     double start = mica_clock_seconds();
-    bool is_prefill = s->n_cached < slot->n_prompt;
+    bool is_prefill = slot->n_generated == 0;
     mica_batch_begin(&e->runner.batch);
     mica_batch_add(&e->runner.batch, s, work->n_tokens, work->n_rows);
     mica_status st = mica_runner_run(&e->runner, err);
@@ -491,7 +493,7 @@ static void postprocess(mica_engine *e, const mica_schedule *work) {
     mica_sequence *s = &e->sequences[slot->sequence];
     int64_t first = s->n_cached - work->n_tokens;
     report_prompt_logits(e, slot, work, first);
-    bool go_on = !e->progress || first >= slot->n_prompt ||
+    bool go_on = !e->progress || slot->n_generated > 0 ||
                  e->progress(e->progress_context, "prefill", (uint64_t)s->n_cached,
                              (uint64_t)slot->n_prompt);
     if (!go_on) {

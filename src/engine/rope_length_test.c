@@ -47,9 +47,9 @@ static void another_table_recomputes(void **state) {
     assert_int_equal(check_continued(&f, ids, 20, 8, &from), 0);  /* ends at 27: short */
     assert_int_equal(check_continued(&f, ids, 40, 8, &from), 20); /* ends at 47: short */
     assert_int_equal(check_continued(&f, ids, 57, 8, &from), 40); /* ends at 64: still short */
-    assert_int_equal(check_continued(&f, ids, 58, 8, &from), 0);  /* ends at 65: long */
-    assert_int_equal(check_continued(&f, ids, 90, 8, &from), 58);
-    assert_int_equal(check_continued(&f, ids, 30, 8, &from), 0); /* short again */
+    assert_int_equal(check_continued(&f, ids, 58, 8, &from), 57); /* becomes long on the way */
+    assert_int_equal(check_continued(&f, ids, 90, 8, &from), 58); /* long from the first */
+    assert_int_equal(check_continued(&f, ids, 30, 8, &from), 0);  /* short again */
     fixture_close(&f);
     fixture_open(&f, &(fixture_options){.folder = DYNAMIC, .mode = MICA_EXACT, .n_sequences = 2});
     from = 0;
@@ -61,24 +61,47 @@ static void another_table_recomputes(void **state) {
     fixture_close(&f);
 }
 
-/* Proves: without max_tokens the table is that of a full context. */
-static void open_end_is_the_context(void **state) {
+static void count_position(void *context, int64_t position, const float *logits) {
+    int32_t *seen = context;
+    (void)logits;
+    seen[position]++;
+}
+
+/* Proves: a longrope reply that crosses the original length has, at every token, the logits of a
+ * fresh prompt of the tokens so far: the rule of transformers. */
+static void every_token_has_the_table_of_its_length(void **state) {
     (void)state;
-    float logits[3][VOCAB];
-    int32_t ids[16];
-    fill_ids(ids, 16, 3);
-    const int64_t contexts[] = {64, 66, 512};
-    for (int i = 0; i < 3; i++) {
-        model_fixture f;
-        generation g = {.first_logits = logits[i]};
-        fixture_open(&f, &(fixture_options){.folder = LONGROPE, .context = contexts[i]});
-        generate(&f, ids, 16, 0, &g);
-        assert_int_equal(g.n, contexts[i] - 16);
-        assert_int_equal(g.finish, MICA_FINISH_CONTEXT);
-        fixture_close(&f);
+    enum { FIRST = 58, MOST = 12 };
+    float fresh_logits[VOCAB];
+    int32_t ids[FIRST + MOST];
+    model_fixture f;
+    fill_ids(ids, FIRST, 3);
+    fixture_open(&f, &(fixture_options){.folder = LONGROPE, .mode = MICA_EXACT, .n_sequences = 2});
+    generation g = {0};
+    generate(&f, ids, FIRST, MOST, &g);
+    assert_int_equal(g.n, MOST);
+    memcpy(ids + FIRST, g.ids, MOST * sizeof *ids);
+    for (int k = 0; k < MOST; k++) {
+        generation fresh = {.first_logits = fresh_logits};
+        generate(&f, ids, (size_t)(FIRST + k), 1, &fresh);
+        assert_int_equal(fresh.ids[0], g.ids[k]);
     }
-    assert_memory_equal(logits[1], logits[2], sizeof logits[1]);
-    assert_memory_not_equal(logits[0], logits[1], sizeof logits[1]);
+    fixture_close(&f);
+}
+
+/* Proves: prompt logits and the prefill's progress are told once, also when the cache is computed
+ * again in the middle of a reply. */
+static void growing_reports_nothing_twice(void **state) {
+    (void)state;
+    int32_t ids[60], seen[60] = {0};
+    model_fixture f;
+    fill_ids(ids, 60, 7);
+    fixture_open(&f, &(fixture_options){.folder = LONGROPE, .mode = MICA_EXACT});
+    generation g = {.on_logits = count_position, .logits_context = seen};
+    generate(&f, ids, 60, 10, &g);
+    assert_int_equal(g.n, 10);
+    for (int i = 0; i < 60; i++) assert_int_equal(seen[i], 1);
+    fixture_close(&f);
 }
 
 /* Proves: dynamic reaches factor times max_position_embeddings, and no further. */
@@ -150,7 +173,7 @@ static void run_pass(pass_case *c, unsigned mask, const int32_t *ids, float *out
     for (int i = 0; i < N_SEQUENCES; i++) {
         if (!(mask >> i & 1)) continue;
         mica_sequence *s = &c->sequences[i];
-        mica_sequence_set_length(s, c->fixture.model, lengths[i]);
+        mica_sequence_begin_rope(s, c->fixture.model, lengths[i], lengths[i]);
         s->n_cached = 0;
         mica_sequence_set_prompt(s, c->pools, ids + 50 * i, n[i]);
         assert_true(mica_sequence_reserve(s, c->pools, n[i]));
@@ -187,7 +210,8 @@ static void tables_of_one_pass(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_table_recomputes),
-        cmocka_unit_test(open_end_is_the_context),
+        cmocka_unit_test(every_token_has_the_table_of_its_length),
+        cmocka_unit_test(growing_reports_nothing_twice),
         cmocka_unit_test(dynamic_context),
         cmocka_unit_test(tables_of_one_pass),
     };

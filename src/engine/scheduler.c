@@ -14,7 +14,8 @@ int32_t mica_scheduler_pick(const mica_request_slot *slots, int32_t n_slots) {
 mica_schedule mica_scheduler_chunk(const mica_request_slot *slot, int64_t n_ids, int64_t n_cached,
                                    int32_t chunk_tokens, int32_t prompt_rows) {
     mica_schedule s = {0};
-    bool wants_all = slot->request.on_prompt_logits && n_cached < slot->n_prompt;
+    bool wants_all =
+        slot->request.on_prompt_logits && slot->n_generated == 0 && n_cached < slot->n_prompt;
     int64_t left = n_ids - n_cached;
     int64_t most = wants_all && prompt_rows < chunk_tokens ? prompt_rows : chunk_tokens;
     s.n_tokens = (int32_t)(left < most ? left : most);

@@ -63,15 +63,25 @@ static bool ring_holds(const mica_sequence *s, const mica_page_pool *pool, size_
     return oldest <= 0 || needed >= oldest;
 }
 
-void mica_sequence_set_length(mica_sequence *s, const mica_model *model, int64_t length) {
+static void set_rope(mica_sequence *s, const mica_model *model, int64_t length) {
     float table[MICA_ROPE_PAIRS_MAX];
     size_t bytes = (size_t)s->n_rope_pairs * sizeof *table;
-    if (!s->n_rope_pairs) return;
+    s->rope_limit = mica_rope_limit(&model->config->rope, length);
     mica_model_rope_table(model, length, table);
     if (memcmp(table, s->rope, bytes) == 0) return;
     memcpy(s->rope, table, bytes);
     if (s->n_written < s->n_cached) s->n_written = s->n_cached;
     s->n_cached = 0;
+}
+
+void mica_sequence_begin_rope(mica_sequence *s, const mica_model *model, int64_t n,
+                              int64_t n_most) {
+    bool is_stepped = model->config->rope.type == MICA_ROPE_LONGROPE;
+    if (s->n_rope_pairs) set_rope(s, model, is_stepped ? n : n_most);
+}
+
+void mica_sequence_grow_rope(mica_sequence *s, const mica_model *model) {
+    if (s->n_rope_pairs && s->n_ids > s->rope_limit) set_rope(s, model, s->n_ids);
 }
 
 void mica_sequence_set_prompt(mica_sequence *s, const mica_page_pool *pools, const int32_t *ids,

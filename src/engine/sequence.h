@@ -15,6 +15,7 @@ typedef struct mica_sequence {
     size_t n_groups;
     float *rope; /* rotary table [n_rope_pairs] of all its tokens; NULL where one serves all */
     int32_t n_rope_pairs;
+    int64_t rope_limit; /* the most tokens that the table is for */
 } mica_sequence;
 
 mica_status mica_sequence_init(mica_sequence *s, const mica_model *model, int64_t context,
@@ -25,9 +26,11 @@ void mica_sequence_clear(mica_sequence *s, mica_page_pool *pools);
 /* Makes room in the KV cache for `tokens` tokens in all; false when the pools lack pages (those
  * already taken stay). */
 bool mica_sequence_reserve(mica_sequence *s, mica_page_pool *pools, int64_t tokens);
-/* Chooses the rotary table of a run whose last computed position is length - 1 at most. Where that
- * is another table, nothing in the cache is right any more. Before set_prompt. */
-void mica_sequence_set_length(mica_sequence *s, const mica_model *model, int64_t length);
+/* Chooses the rotary table of a new prompt of n tokens that may come to n_most. Where that is
+ * another table, nothing in the cache is right any more. Before set_prompt. */
+void mica_sequence_begin_rope(mica_sequence *s, const mica_model *model, int64_t n, int64_t n_most);
+/* The same when it has grown past rope_limit: all its tokens are to be computed again. */
+void mica_sequence_grow_rope(mica_sequence *s, const mica_model *model);
 /* Replaces the tokens by a new prompt and keeps the longest prefix of the cache that is still
  * right: the common prefix, unless a window ring no longer holds what it needs; then nothing. At
  * least one token is left to compute. n <= context. */

@@ -146,6 +146,12 @@ bool mica_rope_is_by_length(const mica_config_rope *y, int64_t max_position) {
     return mica_rope_context_max(y, max_position) > max_position;
 }
 
+int64_t mica_rope_limit(const mica_config_rope *y, int64_t length) {
+    int64_t original = y->original_max_position_embeddings;
+    if (y->type == MICA_ROPE_LONGROPE) return length <= original ? original : INT64_MAX;
+    return y->type == MICA_ROPE_DYNAMIC ? length : INT64_MAX;
+}
+
 mica_status mica_rope_frequencies(const mica_config_rope *y, int64_t dim, int64_t max_position,
                                   int64_t length, float *inverse, float *scale, mica_error *err) {
     *scale = 1.0f;

@@ -2,8 +2,9 @@
  *
  * Two kinds have a table that depends on the length of the sequence: longrope (the long list past
  * the original length) and dynamic (a base that grows past max_position_embeddings). Keys are
- * cached turned, so a sequence keeps one table for its whole life: that of the last length that it
- * can come to, which is known when it is admitted. */
+ * cached turned, so another table means that the cache is computed again. longrope changes once,
+ * when the sequence crosses the border. dynamic would change with every token: it keeps the table
+ * of the last length that the sequence can come to, which is known when it is admitted. */
 #pragma once
 #include "format/config.h"
 
@@ -18,6 +19,9 @@ mica_status mica_rope_dim(const mica_config_rope *rope, int64_t head_dim, int64_
 int64_t mica_rope_context_max(const mica_config_rope *rope, int64_t max_position);
 /* Whether two sequences within that may need different tables. */
 bool mica_rope_is_by_length(const mica_config_rope *rope, int64_t max_position);
+
+/* The longest length that the table of `length` serves too: INT64_MAX where it serves all. */
+int64_t mica_rope_limit(const mica_config_rope *rope, int64_t length);
 
 /* Fills inverse_frequencies[dim / 2] (dim from mica_rope_dim) and the factor on cos and sin, for a
  * sequence of at most `length` tokens of a model with max_position_embeddings max_position.
