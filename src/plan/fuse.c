@@ -1,5 +1,8 @@
 /* Pass fuse: groups of nodes become one node, so that values in between need no memory and no step.
  *
+ * Residuals: what is added to the result of a linear that nobody else sees becomes its fourth
+ * input.
+ *
  * Chains: elementwise ops on floats whose results have one user become a register program
  * (core/program.h) of their last node. A program takes three inputs at most and gives the bits of
  * its chain; a chain that is too long is cut where it no longer fits. */
@@ -131,22 +134,28 @@ static bool is_whole(const chain *c, int result) {
            result == MICA_PROGRAM_RESULT_0 + c->n_code - 1;
 }
 
-/* Makes the program of a node in its place, if its rule gives just what the node was. */
-static void replace_node(fusion *f, mica_ref ref, const chain *c) {
+/* Puts `by` in the place of a node, if its rule gives just what the node was. */
+static bool replace_node(fusion *f, mica_ref ref, mica_node by) {
     mica_draft *d = f->draft;
-    mica_node *n = mica_graph_node(d->graph, ref), by = *n;
+    mica_node *n = mica_graph_node(d->graph, ref);
     mica_error ignored;
+    by.live = MICA_LIVE_ALL;
+    if (mica_draft_op(d, &by)->infer(d->graph, &by, &ignored) != MICA_STATUS_OK) return false;
+    if (by.dtype != n->dtype || by.live != n->live || !mica_shape_equal(&by.shape, &n->shape))
+        return false;
+    *n = by;
+    return true;
+}
+
+static void make_program(fusion *f, mica_ref ref, const chain *c) {
+    mica_node by = *mica_graph_node(f->draft->graph, ref);
     by.op = MICA_OP_program;
     by.n_inputs = (uint8_t)c->n_inputs;
     memset(by.inputs, 0, sizeof by.inputs);
     memcpy(by.inputs, c->inputs, (size_t)c->n_inputs * sizeof *c->inputs);
     memset(&by.params, 0, sizeof by.params);
     memcpy(&by.params, &c->params, sizeof c->params);
-    by.live = MICA_LIVE_ALL;
-    if (mica_draft_op(d, &by)->infer(d->graph, &by, &ignored) != MICA_STATUS_OK) return;
-    if (by.dtype != n->dtype || by.live != n->live || !mica_shape_equal(&by.shape, &n->shape))
-        return;
-    *n = by;
+    if (!replace_node(f, ref, by)) return;
     for (int i = 1; i < c->n_nodes; i++) f->is_absorbed[c->nodes[i]] = 1;
 }
 
@@ -154,7 +163,43 @@ static void fuse_chain(fusion *f, mica_ref ref) {
     chain c = {.n_code = 0};
     int result = add_node(f, &c, ref);
     c.params.code_bytes = (uint8_t)(c.n_code * (int)sizeof *c.params.code);
-    if (result >= 0 && is_whole(&c, result)) replace_node(f, ref, &c);
+    if (result >= 0 && is_whole(&c, result)) make_program(f, ref, &c);
+}
+
+/* ---- residuals ---- */
+
+/* Whether operand `side` of a sum is a linear that can take the other one. */
+static bool can_take_residual(const fusion *f, const mica_node *sum, int side) {
+    const mica_graph *g = f->draft->graph;
+    mica_ref ref = sum->inputs[side];
+    const mica_node *n = mica_graph_node(g, ref),
+                    *other = mica_graph_node(g, sum->inputs[1 - side]);
+    return n->op == MICA_OP_linear && n->n_inputs == 3 && f->n_users[ref] == 1 && !n->is_output &&
+           n->live == sum->live && mica_shape_equal(&n->shape, &sum->shape) &&
+           other->live == sum->live && other->dtype == n->dtype &&
+           mica_shape_equal(&other->shape, &sum->shape) && !reads_overwritten(f, n);
+}
+
+/* linear(x, w, bias) + y, either way round. True when the node was replaced. */
+static bool fuse_residual(fusion *f, mica_ref ref) {
+    const mica_node *n = mica_graph_node(f->draft->graph, ref);
+    int32_t kind = 0;
+    if (n->op != MICA_OP_binary ||
+        !mica_draft_read_param(mica_draft_op(f->draft, n), n, "kind", &kind) ||
+        kind != MICA_BINARY_ADD)
+        return false;
+    for (int side = 1; side >= 0; side--) {
+        if (!can_take_residual(f, n, side)) continue;
+        mica_node by = *n;
+        const mica_node *linear = mica_graph_node(f->draft->graph, n->inputs[side]);
+        by.op = MICA_OP_linear;
+        by.params = linear->params;
+        memcpy(by.inputs, linear->inputs, 3 * sizeof *by.inputs);
+        by.inputs[3] = n->inputs[1 - side];
+        by.n_inputs = 4;
+        if (replace_node(f, ref, by)) return true;
+    }
+    return false;
 }
 
 /* ---- the walk ---- */
@@ -183,6 +228,6 @@ mica_status mica_pass_fuse(mica_draft *d, mica_error *err) {
     mica_status st = open_fusion(d, &f, err);
     if (st != MICA_STATUS_OK) return st;
     for (mica_ref r = mica_graph_count(d->graph) - 1; r > 0; r--)
-        if (!f.is_absorbed[r]) fuse_chain(&f, r);
+        if (!f.is_absorbed[r] && !fuse_residual(&f, r)) fuse_chain(&f, r);
     return mica_draft_sweep(d, NULL, 0, err);
 }

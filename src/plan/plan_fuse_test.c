@@ -36,6 +36,46 @@ static void a_chain_becomes_a_program(void **state) {
                      "output %2\n");
 }
 
+static void a_residual_goes_into_the_linear(void **state) {
+    /* Proves: x + linear(h) and linear(h) + x are one node; not when the linear is seen elsewhere,
+     * nor when x is stretched. */
+    (void)state;
+#define LINEAR                                                                                     \
+    X "%2 = input \"h\" : f32[4, 16]\n"                                                            \
+      "%3 = input \"w\" : f32[8, 16]\n"                                                            \
+      "%4 = linear(%2, %3, _) : f32[4, 8]\n"
+    static const char fused[] = "%1 = input \"h\" : f32[4, 16]\n"
+                                "%2 = input \"w\" : f32[8, 16]\n"
+                                "%3 = input \"x\" : f32[4, 8]\n"
+                                "%4 = linear(%1, %2, _, %3) : f32[4, 8]\n"
+                                "output %4\n";
+    plan_test_pass("fuse", NULL, LINEAR "%5 = binary(%1, %4) : f32[4, 8]\noutput %5\n", fused);
+    plan_test_pass("fuse", NULL, LINEAR "%5 = binary(%4, %1) : f32[4, 8]\noutput %5\n", fused);
+    static const char seen[] = LINEAR "%5 = binary(%1, %4) : f32[4, 8]\n"
+                                      "output %4, %5\n";
+    static const char seen_after[] = "%1 = input \"h\" : f32[4, 16]\n"
+                                     "%2 = input \"w\" : f32[8, 16]\n"
+                                     "%3 = linear(%1, %2, _) : f32[4, 8]\n"
+                                     "%4 = input \"x\" : f32[4, 8]\n"
+                                     "%5 = binary(%4, %3) : f32[4, 8]\n"
+                                     "output %3, %5\n";
+    plan_test_pass("fuse", NULL, seen, seen_after);
+    plan_test_pass("fuse", NULL,
+                   "%1 = input \"x\" : f32[8]\n"
+                   "%2 = input \"h\" : f32[4, 16]\n"
+                   "%3 = input \"w\" : f32[8, 16]\n"
+                   "%4 = linear(%2, %3, _) : f32[4, 8]\n"
+                   "%5 = binary(%1, %4) : f32[4, 8]\n"
+                   "output %5\n",
+                   "%1 = input \"x\" : f32[8]\n"
+                   "%2 = input \"h\" : f32[4, 16]\n"
+                   "%3 = input \"w\" : f32[8, 16]\n"
+                   "%4 = linear(%2, %3, _) : f32[4, 8]\n"
+                   "%5 = binary(%1, %4) : f32[4, 8]\n"
+                   "output %5\n");
+#undef LINEAR
+}
+
 static void roundings_stay(void **state) {
     /* Proves: values of a chain in bf16 are rounded by instructions, and casts become roundings. */
     (void)state;
@@ -136,9 +176,13 @@ static void it_can_be_switched_off(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_chain_becomes_a_program),     cmocka_unit_test(roundings_stay),
-        cmocka_unit_test(what_is_seen_elsewhere_stays),  cmocka_unit_test(a_long_chain_is_cut),
-        cmocka_unit_test(readers_before_an_effect_stay), cmocka_unit_test(it_can_be_switched_off),
+        cmocka_unit_test(a_chain_becomes_a_program),
+        cmocka_unit_test(a_residual_goes_into_the_linear),
+        cmocka_unit_test(roundings_stay),
+        cmocka_unit_test(what_is_seen_elsewhere_stays),
+        cmocka_unit_test(a_long_chain_is_cut),
+        cmocka_unit_test(readers_before_an_effect_stay),
+        cmocka_unit_test(it_can_be_switched_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* linear: x [..., k] times weight [n, k] transposed, plus bias [n]. Rows of x are independent, so
- * all its leading axes count as one. Kernels: linear_rows.h. */
+/* linear: x [..., k] times weight [n, k] transposed, plus bias [n], plus (pass fuse) a residual of
+ * the result's shape. Rows of x are independent, so all its leading axes count as one. Kernels:
+ * linear_rows.h. */
 #include "ops/linear/linear.h"
 #include "base/error.h"
 #include "mica/ops.h"
@@ -7,8 +8,22 @@
 #include "ops/common/rule.h"
 #include "ops/linear/linear_operands.h"
 
+enum { IN_X, IN_WEIGHT, IN_BIAS, IN_RESIDUAL, N_INPUTS };
+
 mica_array mica_linear(mica_graph *g, mica_array x, mica_array weight, mica_array bias) {
     return mica_array_add(g, MICA_OP_linear, (mica_array[]){x, weight, bias}, 3, NULL, 0);
+}
+
+static mica_status check_residual(const mica_graph *g, const mica_node *n, mica_error *err) {
+    char a[176], b[176];
+    if (n->n_inputs <= IN_RESIDUAL || !n->inputs[IN_RESIDUAL]) return MICA_STATUS_OK;
+    const mica_node *r = mica_rule_input(g, n, IN_RESIDUAL);
+    if (r->quant.mode == MICA_QUANT_NONE && r->dtype == n->dtype && r->live == n->live &&
+        mica_shape_equal(&r->shape, &n->shape))
+        return MICA_STATUS_OK;
+    return mica_fail(err, MICA_STATUS_INVALID, "residual %s%s, expected %s%s",
+                     mica_dtype_name((mica_dtype)r->dtype), mica_shape_format(&r->shape, a),
+                     mica_dtype_name((mica_dtype)n->dtype), mica_shape_format(&n->shape, b));
 }
 
 static mica_status linear_infer(const mica_graph *g, mica_node *n, mica_error *err) {
@@ -26,7 +41,8 @@ static mica_status linear_infer(const mica_graph *g, mica_node *n, mica_error *e
                          mica_shape_format(&shape, text));
     n->dtype = x->dtype;
     n->live = MICA_LIVE_ALL;
-    return mica_rule_live(g, n, 0, err);
+    st = mica_rule_live(g, n, IN_X, err);
+    return st == MICA_STATUS_OK ? check_residual(g, n, err) : st;
 }
 
 /* reshape(x to [m, k]) @ transpose(weight) + bias, all in f32. */
@@ -40,7 +56,10 @@ static mica_ref linear_compose(mica_graph *g, const mica_node *node) {
     mica_array y = mica_matmul(g, x, w);
     if (n.inputs[2]) y = mica_add(g, y, mica_linear_compose_f32(g, n.inputs[2]));
     if (is_row) y = mica_reshape(g, y, 1, shape.dims);
-    return mica_array_ref(g, mica_cast(g, y, (mica_dtype)n.dtype), false);
+    y = mica_cast(g, y, (mica_dtype)n.dtype);
+    if (n.n_inputs > IN_RESIDUAL && n.inputs[IN_RESIDUAL])
+        y = mica_add(g, y, mica_array_of(g, n.inputs[IN_RESIDUAL]));
+    return mica_array_ref(g, y, false);
 }
 
 /* Rows of x over all leading axes. */
@@ -56,7 +75,8 @@ static void linear_cost(const mica_graph *g, const mica_node *n, mica_cost *out)
     uint64_t columns = (uint64_t)n->shape.dims[n->shape.rank - 1];
     uint64_t k = (uint64_t)x->shape.dims[x->shape.rank - 1];
     out->bytes = mica_linear_weight_bytes(g, n, columns) +
-                 m * (k + columns) * mica_dtype_bytes((mica_dtype)x->dtype);
+                 m * (k + columns * (n->n_inputs > IN_RESIDUAL ? 2 : 1)) *
+                     mica_dtype_bytes((mica_dtype)x->dtype);
     out->flops = 2 * m * columns * k;
 }
 
@@ -66,7 +86,8 @@ static mica_status linear_launch(mica_launch *l, const mica_node *n, mica_error 
     if (!a) return mica_fail_memory(err, sizeof *a, "linear arguments");
     mica_launch_read(l, &a->x, n->inputs[0], 0);
     mica_linear_launch(l, n, &a->codes, &a->scales, &a->biases);
-    mica_launch_read(l, &a->bias, n->inputs[2], 0);
+    mica_launch_read(l, &a->bias, n->inputs[IN_BIAS], 0);
+    if (n->n_inputs > IN_RESIDUAL) mica_launch_read(l, &a->residual, n->inputs[IN_RESIDUAL], 0);
     mica_launch_write(l, &a->out, n, 0);
     mica_launch_live(l, &a->live, n);
     mica_linear_describe(l->graph, n, &a->weight);
@@ -99,10 +120,10 @@ static const mica_kernel linear_kernels[] = {
 
 const mica_op mica_op_linear = {
     .name = "linear",
-    .n_inputs_min = 3,
-    .n_inputs_max = 3,
-    .optional = 1 << 2,
-    .quantized = 1 << 1,
+    .n_inputs_min = IN_RESIDUAL,
+    .n_inputs_max = N_INPUTS,
+    .optional = 1 << IN_BIAS | 1 << IN_RESIDUAL,
+    .quantized = 1 << IN_WEIGHT,
     .infer = linear_infer,
     .compose = linear_compose,
     .cost = linear_cost,

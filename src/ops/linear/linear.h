@@ -3,13 +3,14 @@
 #include "core/cpu.h"
 #include "ops/linear/linear_rows.h"
 
-/* x [rows, rows_each, k] times weight [n, k] transposed, plus bias [n]. */
+/* x [rows, rows_each, k] times weight [n, k] transposed, plus bias [n], plus residual. */
 typedef struct mica_linear_args {
     uint64_t x;
     uint64_t codes; /* or dense elements */
     uint64_t scales;
     uint64_t biases;
-    uint64_t bias; /* 0 = none */
+    uint64_t bias;     /* 0 = none */
+    uint64_t residual; /* as out; 0 = none */
     uint64_t out;
     uint64_t live;     /* address of the count of live rows, 0 = all */
     int64_t rows;      /* length of axis 0 of x */
@@ -18,7 +19,7 @@ typedef struct mica_linear_args {
     int64_t k;
     mica_linear_weight weight;
 } mica_linear_args;
-static_assert(sizeof(mica_linear_args) == 120, "host and device kernels share this layout");
+static_assert(sizeof(mica_linear_args) == 128, "host and device kernels share this layout");
 
 /* Gives the workers their jobs: tiles of weight rows times blocks of rows of x. */
 void mica_linear_walk(const void *args, const mica_cpu_worker *worker,

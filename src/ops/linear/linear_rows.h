@@ -3,8 +3,8 @@
  *
  * One arithmetic serves every number of rows: lane j of a vector sums the products of the elements
  * that fall on it in order of k with one fused multiply-add each, the lanes are then added in one
- * fixed order, then the bias. Neither the tile, the split over workers nor the chunk of K shows in
- * the bits. */
+ * fixed order, then the bias, then the residual. Neither the tile, the split over workers nor the
+ * chunk of K shows in the bits. */
 #pragma once
 #include <assert.h>
 #include <stdbool.h>
@@ -34,14 +34,15 @@ typedef struct mica_linear_rows {
     mica_linear_weight weight;
     const uint8_t *codes; /* of weight row 0; scales and biases likewise */
     const uint8_t *scales;
-    const uint8_t *biases; /* nvfp4_scaled: the factor */
-    const void *bias;      /* element i belongs to weight row i; NULL = none */
-    const uint8_t *x;      /* [..., k] */
-    uint8_t *out;          /* [..., n] */
-    const int32_t *list;   /* row i of the job is entry list[i], NULL = entry i */
-    int32_t x_divide;      /* entry e is row e / x_divide of x and row e of out */
-    int64_t m;             /* rows of the job */
-    int64_t n_begin;       /* weight rows of the job */
+    const uint8_t *biases;   /* nvfp4_scaled: the factor */
+    const void *bias;        /* element i belongs to weight row i; NULL = none */
+    const uint8_t *x;        /* [..., k] */
+    uint8_t *out;            /* [..., n] */
+    const uint8_t *residual; /* as out: is added to it; NULL = none */
+    const int32_t *list;     /* row i of the job is entry list[i], NULL = entry i */
+    int32_t x_divide;        /* entry e is row e / x_divide of x and row e of out */
+    int64_t m;               /* rows of the job */
+    int64_t n_begin;         /* weight rows of the job */
     int64_t n_end;
     int64_t n; /* columns of out */
     int64_t k;
@@ -83,17 +84,26 @@ static inline const uint8_t *mica_linear_x(const mica_linear_rows *job, int64_t 
     return job->x + row * job->k * mica_kind_bytes(job->weight.x_kind);
 }
 
-/* out[entry of i][n] = sum + bias, rounded once. */
-static inline void mica_linear_put(const mica_linear_rows *job, int64_t i, int64_t n, float sum) {
-    int64_t at = mica_linear_entry(job, i) * job->n + n;
-    if (job->bias) sum += mica_kind_load(job->weight.bias_kind, job->bias, n);
-    if (job->weight.x_kind == MICA_KIND_F32) {
-        memcpy(job->out + 4 * at, &sum, sizeof sum);
+static inline void mica_linear_store(int kind, uint8_t *out, int64_t at, float v) {
+    if (kind == MICA_KIND_F32) {
+        memcpy(out + 4 * at, &v, sizeof v);
         return;
     }
-    uint16_t h =
-        job->weight.x_kind == MICA_KIND_BF16 ? mica_bf16_from_f32(sum) : mica_f16_from_f32(sum);
-    memcpy(job->out + 2 * at, &h, sizeof h);
+    uint16_t h = kind == MICA_KIND_BF16 ? mica_bf16_from_f32(v) : mica_f16_from_f32(v);
+    memcpy(out + 2 * at, &h, sizeof h);
+}
+
+/* out[entry of i][n] = sum + bias, rounded once; then the residual is added as `binary` would. */
+static inline void mica_linear_put(const mica_linear_rows *job, int64_t i, int64_t n, float sum) {
+    int64_t at = mica_linear_entry(job, i) * job->n + n;
+    int kind = job->weight.x_kind;
+    if (job->bias) sum += mica_kind_load(job->weight.bias_kind, job->bias, n);
+    if (job->residual) {
+        if (kind == MICA_KIND_BF16) sum = mica_f32_from_bf16(mica_bf16_from_f32(sum));
+        if (kind == MICA_KIND_F16) sum = mica_f32_from_f16(mica_f16_from_f32(sum));
+        sum += mica_kind_load(kind, job->residual, at);
+    }
+    mica_linear_store(kind, job->out, at, sum);
 }
 
 /* Decodes elements [k0, k0 + count) of weight row n; k0 is a multiple of MICA_LINEAR_CHUNK. */

@@ -315,6 +315,38 @@ static void sums_over_nothing_are_the_bias(void **state) {
     }
 }
 
+static void a_residual_is_added_last(void **state) {
+    /* Proves: with a residual each level gives the bits of its own result, rounded, plus the
+     * residual, for every weight and x, few rows and many. */
+    (void)state;
+    static const int64_t rows[] = {1, 3, 5, 150};
+    uint64_t seed = test_seed();
+    for (int t = 0; t < WEIGHT_TYPES; t++)
+        for (int kind = MICA_KIND_F32; kind <= MICA_KIND_BF16; kind++) {
+            enum { N = 29, K = 192 };
+            test_weight w = make_weight(&weight_types[t], N, K, kind, MICA_KIND_F16, &seed);
+            void *x = make_x(kind, 150 * K, &seed), *residual = make_x(kind, 150 * N, &seed);
+            uint8_t *plain = exact_memory(150 * N * mica_kind_bytes(kind));
+            uint8_t *sum = exact_memory(150 * N * mica_kind_bytes(kind));
+            for (int level = 0; level < LEVELS; level++)
+                for (int r = 0; r < 4 && has_level(level); r++) {
+                    if (!takes_type(level, &weight_types[t])) continue;
+                    mica_linear_args a = args_of(&w, x, rows[r], plain, true);
+                    run(level, &a, 2);
+                    a.out = (uint64_t)(uintptr_t)sum;
+                    a.residual = (uint64_t)(uintptr_t)residual;
+                    run(level, &a, 2);
+                    for (int64_t i = 0; i < rows[r] * N; i++) {
+                        float want = mica_kind_load(kind, plain, i);
+                        store_kind(kind, plain, i, want + mica_kind_load(kind, residual, i));
+                    }
+                    assert_memory_equal(sum, plain, (size_t)(rows[r] * N * mica_kind_bytes(kind)));
+                }
+            free(sum), free(plain), free(residual), free(x);
+            free_weight(&w);
+        }
+}
+
 /* ---- through the library ---- */
 
 typedef struct library_case {
@@ -416,6 +448,7 @@ int main(void) {
         cmocka_unit_test(int8_rows_keep_outliers_and_nan),
         cmocka_unit_test(int8_levels_agree_bit_for_bit),
         cmocka_unit_test(sums_over_nothing_are_the_bias),
+        cmocka_unit_test(a_residual_is_added_last),
         cmocka_unit_test(means_what_it_composes_to),
         cmocka_unit_test(refuses_what_does_not_fit),
     };

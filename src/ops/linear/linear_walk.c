@@ -34,6 +34,8 @@ void mica_linear_walk(const void *args, const mica_cpu_worker *worker,
         job.m = m - m_begin < BLOCK_ROWS ? m - m_begin : BLOCK_ROWS;
         job.x = (const uint8_t *)mica_cpu_at(a->x) + m_begin * a->k * element;
         job.out = (uint8_t *)mica_cpu_at(a->out) + m_begin * a->n * element;
+        if (a->residual)
+            job.residual = (const uint8_t *)mica_cpu_at(a->residual) + m_begin * a->n * element;
         job.n_begin = item / blocks * tile;
         job.n_end = job.n_begin + tile < a->n ? job.n_begin + tile : a->n;
         rows(&job, worker->scratch);
