@@ -298,7 +298,7 @@ static void test_bos(void **state) {
 static void test_same_model(void **state) {
     /* A model does not differ from itself: not from the same one, not from a copy. */
     (void)state;
-    write_ids("ids.jsonl", 200);
+    json_decref(write_ids("ids.jsonl", 200));
     static const char *const commands[] = {
         "$MICA eval --json demo --kld demo --ids --text $F/ids.jsonl --ctx 100",
         "mkdir $F/copy && cp " DEMO_FOLDER "/* $F/copy && "
@@ -404,7 +404,7 @@ static void test_interrupt(void **state) {
     /* Ctrl-C ends an evaluation between two steps, without figures, by exit code 130. */
     (void)state;
     static char buffer[1 << 16];
-    write_ids("ids.jsonl", 20000);
+    json_decref(write_ids("ids.jsonl", 20000));
     char path[512];
     cli_child c;
     snprintf(path, sizeof path, "%s/ids.jsonl", folder.path);
