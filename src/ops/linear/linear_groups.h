@@ -112,30 +112,19 @@ INLINE void decode_groups(int format, const mica_linear_rows *job, int64_t n, in
 static void decode_row_groups(const mica_linear_rows *job, int64_t n, int64_t k0, int64_t count,
                               float *to, int64_t stride) {
     switch (format_of(job)) {
-    case FORMAT_AFFINE4:
-        decode_groups(FORMAT_AFFINE4, job, n, k0, count, to, stride);
+#define DECODE(format)                                                                             \
+    case format:                                                                                   \
+        decode_groups(format, job, n, k0, count, to, stride);                                      \
         break;
-    case FORMAT_AFFINE8:
-        decode_groups(FORMAT_AFFINE8, job, n, k0, count, to, stride);
-        break;
-    case FORMAT_MXFP8:
-        decode_groups(FORMAT_MXFP8, job, n, k0, count, to, stride);
-        break;
-    case FORMAT_NVFP4:
-        decode_groups(FORMAT_NVFP4, job, n, k0, count, to, stride);
-        break;
-    case FORMAT_AFFINE2:
-        decode_groups(FORMAT_AFFINE2, job, n, k0, count, to, stride);
-        break;
-    case FORMAT_AFFINE3:
-        decode_groups(FORMAT_AFFINE3, job, n, k0, count, to, stride);
-        break;
-    case FORMAT_AFFINE5:
-        decode_groups(FORMAT_AFFINE5, job, n, k0, count, to, stride);
-        break;
-    default:
-        decode_groups(FORMAT_AFFINE6, job, n, k0, count, to, stride);
-        break;
+        DECODE(FORMAT_AFFINE4)
+        DECODE(FORMAT_AFFINE8)
+        DECODE(FORMAT_MXFP8)
+        DECODE(FORMAT_NVFP4)
+        DECODE(FORMAT_AFFINE2)
+        DECODE(FORMAT_AFFINE3)
+        DECODE(FORMAT_AFFINE5)
+        DECODE(FORMAT_AFFINE6)
+#undef DECODE
     }
 }
 
