@@ -46,6 +46,9 @@ typedef struct mica_linear_rows {
     int64_t n_end;
     int64_t n; /* columns of out */
     int64_t k;
+    /* For results that a fused op takes from scratch memory; 0 and false otherwise. */
+    int64_t out_begin; /* weight row n is column n - out_begin of out (the bias's element is n) */
+    bool out_by_row;   /* row i of the job is row i of out, whatever the list says */
 } mica_linear_rows;
 
 /* Head of a worker's scratch: which rows lie packed behind it. Zeroed at the start of a step. */
@@ -95,7 +98,8 @@ static inline void mica_linear_store(int kind, uint8_t *out, int64_t at, float v
 
 /* out[entry of i][n] = sum + bias, rounded once; then the residual is added as `binary` would. */
 static inline void mica_linear_put(const mica_linear_rows *job, int64_t i, int64_t n, float sum) {
-    int64_t at = mica_linear_entry(job, i) * job->n + n;
+    int64_t row = job->out_by_row ? i : mica_linear_entry(job, i);
+    int64_t at = row * job->n + n - job->out_begin;
     int kind = job->weight.x_kind;
     if (job->bias) sum += mica_kind_load(job->weight.bias_kind, job->bias, n);
     if (job->residual) {
