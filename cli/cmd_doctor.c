@@ -61,7 +61,7 @@ static int print_machine(const cli_options *o) {
 }
 
 int cmd_doctor(const cli_options *o) {
-    static const char *const levels[] = {"scalar", "avx2", "avx512"};
+    static const char *const levels[] = {"scalar", "avx2", "avx512", "amx", "neon"};
     int n_failed = 0;
     int code = print_machine(o);
     if (code != CLI_OK) return code;

@@ -47,11 +47,26 @@ const cli_command cli_command_table[CLI_COMMAND_COUNT_] = {
         "its last id [vocab], or with --all after every id [ids, vocab]. Needs no tokenizer.",
         cmd_logits},
     [CLI_BENCH] = {CLI_BENCH, "bench", "MODEL", 1, 1,
-        "measure speed against the memory's bandwidth", MODEL_TEXT
-        "\npp N is the speed of reading a prompt of N tokens, tg N of generating N tokens; both "
-        "are medians with the slowest and the fastest repetition. GB/s counts the weights that a "
-        "token needs, share compares it with the read bandwidth that is measured just before.",
+        "measure speed against the limits of the machine", MODEL_TEXT
+        "\npp N is the speed of reading a prompt of N tokens, tg N of generating N tokens, tg N @ D "
+        "of generating N behind D others; all are medians with the slowest and the fastest "
+        "repetition. GB/s counts the weights and the KV cache that a token needs, GFLOP/s what the "
+        "steps of the plan state. The ceilings are measured before the tests: reading memory, "
+        "reading the mapped weights file, multiply-adds, and matrix tiles where the processor has "
+        "them. share is the part of the ceiling that binds, of mapped the part of the mapped "
+        "file's bandwidth. ms is the time of a token (pp: of the prompt), by bytes the time that "
+        "weights and KV cache predict at depth D from the speed without a depth.",
         cmd_bench},
+    [CLI_PROFILE] = {CLI_PROFILE, "profile", "MODEL", 1, 1,
+        "show where the time of a forward pass goes", MODEL_TEXT
+        "\nEvery step of the plan is timed on every thread: by default while tokens are generated, "
+        "with --prompt while a prompt is read. us is the median over the passes, counted from the "
+        "step's begin to the begin of the next one, so that the rows and the start add up to the "
+        "pass; wait is the part of it that threads stood at the barrier behind it. MB and MFLOP are "
+        "what the steps state for the plan's shapes, read and written once each. The ceiling is "
+        "the longer of bytes by the measured read bandwidth and operations by the measured "
+        "multiply-add rate; above 100 % the data came from a cache."
+        "\nThe clocks cost about 0.1 us a step.", cmd_profile},
     [CLI_EVAL] = {CLI_EVAL, "eval", "MODEL", 1, 1,
         "perplexity, or the difference between two models", MODEL_TEXT
         "\n--ppl FILE: mean negative log-likelihood of a text in nats (NLL) and perplexity, with "

@@ -9,6 +9,7 @@ int cmd_tokenize(const cli_options *o);
 int cmd_render(const cli_options *o);
 int cmd_logits(const cli_options *o);
 int cmd_bench(const cli_options *o);
+int cmd_profile(const cli_options *o);
 int cmd_eval(const cli_options *o);
 int cmd_convert(const cli_options *o);
 int cmd_doctor(const cli_options *o);

@@ -29,6 +29,13 @@ const char *cli_environment_cache(const char *option, char *out, size_t capacity
     return NULL;
 }
 
+const char *cli_environment_kernels(char *out, size_t capacity) {
+    const char *value = NULL;
+    if ((value = variable("XDG_CACHE_HOME"))) return join(out, capacity, value, "mica/kernels.txt");
+    if ((value = variable("HOME"))) return join(out, capacity, value, ".cache/mica/kernels.txt");
+    return NULL;
+}
+
 /* The folder of this program's file; false when the system does not say. */
 static bool find_program_folder(char out[MICA_PATH_BYTES_MAX]) {
 #ifdef __APPLE__

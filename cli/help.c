@@ -11,6 +11,7 @@ const char *const cli_environment[][2] = {
     {"MICA_DEMO", "folder of the model that the name demo stands for"},
     {"HF_HUB_CACHE", "the Hugging Face cache; then HUGGINGFACE_HUB_CACHE, HF_HOME/hub, "
                      "XDG_CACHE_HOME/huggingface/hub, ~/.cache/huggingface/hub"},
+    {"XDG_CACHE_HOME", "the user's cache folder, for --autotune; then ~/.cache"},
     {"NO_COLOR", "when set and not empty: no colours"},
     {NULL, NULL},
 };

@@ -10,6 +10,7 @@
 #define RENDER (1u << CLI_RENDER)
 #define LOGITS (1u << CLI_LOGITS)
 #define BENCH (1u << CLI_BENCH)
+#define PROFILE (1u << CLI_PROFILE)
 #define EVAL (1u << CLI_EVAL)
 #define CONVERT (1u << CLI_CONVERT)
 #define DOCTOR (1u << CLI_DOCTOR)
@@ -17,7 +18,7 @@
 #define HELP (1u << CLI_HELP)
 #define COMPLETION (1u << CLI_COMPLETION)
 #define GENERATE (RUN | CHAT)
-#define COMPUTE (RUN | CHAT | LOGITS | BENCH | EVAL)
+#define COMPUTE (RUN | CHAT | LOGITS | BENCH | PROFILE | EVAL)
 #define MODEL (COMPUTE | SHOW | TOKENIZE | RENDER | CONVERT)
 #define ALL (MODEL | DOCTOR | VERSION | HELP | COMPLETION)
 
@@ -84,7 +85,8 @@ const cli_option cli_option_table[] = {
      "generate at most N tokens; default: until the model ends or the context is full"},
     {GENERATE, "stop", 0, "TEXT", CLI_TEXTS, AT(stops), 0, 0, "Length",
      "end the answer before TEXT; may be given up to 16 times"},
-    {(COMPUTE & ~EVAL) | SHOW, "ctx", 'c', "N", CLI_COUNT, AT(context), 1, TOKENS_MAX, "Length",
+    {(COMPUTE & ~(EVAL | PROFILE)) | SHOW, "ctx", 'c', "N", CLI_COUNT, AT(context), 1, TOKENS_MAX,
+     "Length",
      "context in tokens, prompt and answer together; default: the smaller of the model's limit "
      "and what the memory holds"},
 
@@ -117,8 +119,12 @@ const cli_option cli_option_table[] = {
      "print what the model thinks, too"},
     {GENERATE, "show-timings", 0, NULL, CLI_FLAG, AT(show_timings), 0, 0, "Output",
      "print speeds, times and memory on standard error"},
-    {BENCH, "output", 'o', "md|json|csv", CLI_CHOICE, AT(format), 0, 0, "Output",
+    {BENCH | PROFILE, "output", 'o', "md|json|csv", CLI_CHOICE, AT(format), 0, 0, "Output",
      "form of the results; default md"},
+    {PROFILE, "steps", 0, NULL, CLI_FLAG, AT(steps), 0, 0, "Output",
+     "one row for each step of the plan, in order, instead of one for each kernel"},
+    {PROFILE, "trace", 0, "FILE", CLI_PATH, AT(trace), 0, 0, "Output",
+     "write the median pass as a trace that Chrome (chrome://tracing) and Perfetto open"},
 
     {BENCH, "prompt", 'p', "N,...", CLI_COUNTS, AT(prompt_tokens), 1, TOKENS_MAX, "Tests",
      "prompt lengths to measure; default 512"},
@@ -126,6 +132,18 @@ const cli_option cli_option_table[] = {
      "answer lengths to measure; default 128"},
     {BENCH, "repetitions", 'r', "N", CLI_COUNT, AT(repetitions), 1, 1000, "Tests",
      "how often each test is run; default 3"},
+    {BENCH, "depth", 'd', "N,...", CLI_COUNTS, AT(depths), 1, TOKENS_MAX, "Tests",
+     "also measure answers with N tokens in the cache before them"},
+    {BENCH, "graph", 0, "on|off", CLI_CHOICE, AT(graph), 0, 0, "Tests",
+     "off: without the passes fuse, simplify, order and replicate, and without donation"},
+    {BENCH, "no-ceilings", 0, NULL, CLI_FLAG, AT(no_ceilings), 0, 0, "Tests",
+     "do not measure the limits of the machine first"},
+    {PROFILE, "prompt", 'p', "N", CLI_COUNT, AT(prompt), 1, 2048, "Tests",
+     "profile the reading of N tokens instead of the generation of one"},
+    {PROFILE, "depth", 'd', "N", CLI_COUNT, AT(depth), 0, TOKENS_MAX, "Tests",
+     "tokens that are in the cache before the pass; default 0"},
+    {PROFILE, "repetitions", 'r', "N", CLI_COUNT, AT(repetitions), 1, 256, "Tests",
+     "passes that are timed; default 20"},
 
     {COMPUTE | SHOW, "exact", 0, NULL, CLI_FLAG, AT(exact), 0, 0, "Machine",
      "float32 activations and KV cache instead of the faster 16-bit ones"},
@@ -135,15 +153,22 @@ const cli_option cli_option_table[] = {
      "threads; default: one for each core"},
     {COMPUTE | SHOW, "memory", 0, "BYTES", CLI_BYTES, AT(memory_bytes), 1, BYTES_MAX, "Machine",
      "memory that may be used, as 12G; default: what is free"},
-    {COMPUTE, "cpu-level", 0, "scalar|avx2|avx512", CLI_CHOICE, AT(cpu_level), 0, 0, "Machine",
+    {COMPUTE, "cpu-level", 0, "scalar|avx2|avx512|amx|neon", CLI_CHOICE, AT(cpu_level), 0, 0,
+     "Machine",
      "use no instruction set above this"},
     {MODEL, "cache-dir", 0, "FOLDER", CLI_PATH, AT(cache_folder), 0, 0, "Machine",
      "the Hugging Face cache; default: HF_HUB_CACHE and so on, see ENVIRONMENT"},
 
+    {COMPUTE, "autotune", 0, NULL, CLI_FLAG, AT(autotune), 0, 0, "Machine",
+     "where kernels give the same result, measure which is fastest here, and remember it in "
+     "mica/kernels.txt of the user's cache folder"},
+
     {COMPUTE, "no-pass", 0, "PASS,...", CLI_TEXT, AT(no_pass), 0, 0, "Diagnosis",
-     "skip optional passes of the planner"},
+     "switch passes of the planner off: simplify, fuse, order, replicate, place (every value keeps "
+     "a place of its own), donation (no result is written over what it is made of)"},
     {COMPUTE, "dump", 0, "PASS,...", CLI_TEXT, AT(dump), 0, 0, "Diagnosis",
-     "print the plan after these passes (or all) on standard error"},
+     "print the plan after these passes (or all) on standard error: collect, check, assign, "
+     "simplify, fuse, lower, order, replicate, place, select, sync, seal"},
     {MODEL, "verbose", 'v', NULL, CLI_FLAG, AT(verbose), 0, 0, "Diagnosis",
      "print the log, the seed and what was chosen on standard error"},
 

@@ -17,6 +17,7 @@ typedef enum cli_command_id {
     CLI_RENDER,
     CLI_LOGITS,
     CLI_BENCH,
+    CLI_PROFILE,
     CLI_EVAL,
     CLI_CONVERT,
     CLI_DOCTOR,
@@ -58,7 +59,7 @@ typedef struct cli_options {
     const char *system;
     const char *reasoning_effort;
     const char *chat_template;
-    bool raw, json, show_reasoning, show_timings, verbose, exact;
+    bool raw, json, show_reasoning, show_timings, verbose, exact, autotune;
     cli_texts stops;
 
     cli_number temperature, top_p, min_p;
@@ -74,7 +75,10 @@ typedef struct cli_options {
     bool all_positions;
     cli_count greedy;
     cli_counts prompt_tokens, generated_tokens;
-    cli_count repetitions;
+    cli_counts depths;
+    cli_count repetitions, prompt, depth;
+    bool steps, no_ceilings;
+    const char *trace, *graph;
     const char *format;
     const char *ppl, *kld, *text, *kld_mode, *score;
     bool ids, no_bos;

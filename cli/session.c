@@ -25,8 +25,24 @@ static void print_dump(void *context, const char *pass, const char *text) {
     fprintf(stderr, "# pass %s\n%s\n", pass, text);
 }
 
+/* Where to remember measured kernels, in a folder that is there; NULL = nowhere. */
+static const char *find_kernels(char out[MICA_PATH_BYTES_MAX]) {
+    char folder[MICA_PATH_BYTES_MAX];
+    mica_error err = {0};
+    const char *path = cli_environment_kernels(out, MICA_PATH_BYTES_MAX);
+    if (!path) {
+        cli_note("mica: --autotune: no cache folder, HOME is not set");
+        return NULL;
+    }
+    mica_format(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    if (mica_path_make_folder(folder, &err) == MICA_STATUS_OK) return path;
+    cli_note("mica: --autotune: %s", err.message);
+    return NULL;
+}
+
 static mica_status open_runtime(cli_session *s, mica_error *err) {
     const cli_options *o = s->options;
+    char kernels[MICA_PATH_BYTES_MAX];
     mica_runtime_options options = {
         .struct_bytes = sizeof options,
         .log = print_log,
@@ -37,6 +53,7 @@ static mica_status open_runtime(cli_session *s, mica_error *err) {
         .no_pass = o->no_pass,
         .dump = o->dump,
         .dump_callback = print_dump,
+        .autotune_path = o->autotune ? find_kernels(kernels) : NULL,
     };
     return mica_runtime_open(&options, &s->runtime, err);
 }

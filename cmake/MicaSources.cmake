@@ -11,7 +11,8 @@ function(mica_collect sources_out tests_out)
             elseif(file MATCHES "_(avx2|avx512|avx512_vnni|avx512_bf16|amx)\\.c$" AND
                    NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
                 continue()
-            elseif(file MATCHES "_neon\\.c$" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+            elseif(file MATCHES "_neon(_dot)?\\.c$" AND
+                   NOT CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
                 continue()
             else()
                 list(APPEND sources ${file})
@@ -33,6 +34,9 @@ function(mica_set_isa_flags)
         if(file MATCHES "_avx2\\.c$")
             set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS
                 "-O3;-mavx2;-mfma;-mf16c;-mbmi2;${plain}")
+        elseif(file MATCHES "_amx\\.c$")
+            set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS
+                "-O3;-mavx2;-mfma;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mamx-tile;-mamx-bf16;${plain}")
         elseif(file MATCHES "_avx512(_vnni|_bf16)?\\.c$")
             set(extra "")
             if(file MATCHES "_vnni")
@@ -42,6 +46,11 @@ function(mica_set_isa_flags)
             endif()
             set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS
                 "-O3;-mavx2;-mfma;-mf16c;-mbmi2;-mavx512f;-mavx512bw;-mavx512vl;-mavx512dq;-mprefer-vector-width=512;${extra};${plain}")
+        elseif(file MATCHES "_neon\\.c$") # part of 64-bit ARM
+            set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "-O3;${plain}")
+        elseif(file MATCHES "_neon_dot\\.c$")
+            set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS
+                "-O3;-march=armv8.2-a+dotprod;${plain}")
         elseif(file MATCHES "_(cpu|scalar)\\.c$")
             set_source_files_properties(${file} PROPERTIES COMPILE_OPTIONS "-O3")
         endif()

@@ -12,6 +12,7 @@
 #include "format/gguf_tokenizer.h"
 #include "hub/resolve.h"
 #include "plan/plan.h"
+#include "plan/tuning.h"
 #include "text/template.h"
 #include "text/tokenizer.h"
 
@@ -99,7 +100,9 @@ mica_status mica_runtime_open(const mica_runtime_options *options, mica_runtime 
     rt->mode = MICA_EXACT; /* graphs of users; a model chooses its own */
     MICA_TRY(copy_names(rt->no_pass, o.no_pass, err));
     MICA_TRY(copy_names(rt->dump, o.dump, err));
+    MICA_TRY(mica_plan_check_names(rt->no_pass, rt->dump, err));
     MICA_TRY(open_default_device(rt, &o, err));
+    if (o.autotune_path) MICA_TRY(mica_tuning_open(&rt->host, o.autotune_path, &rt->tuning, err));
     rt->memory_budget_bytes =
         o.memory_budget_bytes ? o.memory_budget_bytes : rt->limits.memory_bytes;
     *out = rt;
@@ -113,6 +116,7 @@ void mica_runtime_close(mica_runtime **runtime) {
     mica_runtime *rt = runtime ? *runtime : NULL;
     if (!rt) return;
     *runtime = NULL;
+    mica_tuning_close(&rt->tuning);
     mica_buffer_release(&rt->arena);
     if (rt->device) rt->device->backend->close(rt->device);
     mica_free(rt->host.allocator, rt);

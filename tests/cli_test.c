@@ -41,6 +41,17 @@ static void test_wrong_usage(void **state) {
         {"$MICA tokenize demo x --jsonl", "wanted one of them"},
         {"$MICA logits demo x", "an argument is missing"},
         {"$MICA bench -p 1,x demo", "--prompt: \"1,x\""},
+        {"$MICA bench -d 0 demo", "--depth: \"0\""},
+        {"$MICA bench --graph=maybe demo", "wanted on|off"},
+        {"$MICA bench -o xml demo", "wanted md|json|csv"},
+        {"$MICA bench --steps demo", "unknown option --steps"},
+        {"$MICA profile", "an argument is missing, wanted MODEL"},
+        {"$MICA profile -p 2049 demo", "--prompt: \"2049\""},
+        {"$MICA profile -p 16,32 demo", "--prompt: \"16,32\""},
+        {"$MICA profile -r 257 demo", "--repetitions: \"257\""},
+        {"$MICA profile -d -1 demo", "--depth: \"-1\""},
+        {"$MICA profile -p 32 -d 48 demo", "wanted a prompt of a power of two that divides"},
+        {"$MICA profile demo --trace", "--trace needs a value: FILE"},
         {"$MICA convert demo", "an argument is missing, wanted MODEL OUT"},
         {"$MICA convert -q q4 demo x", "\"q4\" is no quantisation: expected affine:BITS:GROUP"},
         {"$MICA convert --dtype int8 demo x", "wanted bf16|f16|f32"},
@@ -110,6 +121,10 @@ static void test_failed_jobs(void **state) {
         {"printf '[-1]\\n' | $MICA logits demo - $T/o", "-1"},
         {"printf '' | $MICA logits demo - $T/o", "no lines"},
         {"echo '[1]' | $MICA logits demo - $T/no/o.safetensors", "no"},
+        {"$MICA profile -r 1 demo --trace $T/no/trace.json", "no/trace.json"},
+        {"$MICA bench -n 4 -r 1 -d 10000000 demo 2>$T/e || { tail -1 $T/e >&2; exit 1; }",
+         "context of"},
+        {"$MICA bench --graph=off --no-pass nothing demo", "no-pass \"nothing\""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         cli_expect(&run, 1, cases[i][0]);
@@ -122,8 +137,9 @@ static void test_failed_jobs(void **state) {
 static void test_help(void **state) {
     /* Every form of the help names every command; help of a command names its options. */
     (void)state;
-    static const char *const commands[] = {"run",    "chat",  "show", "tokenize", "render",
-                                           "logits", "bench", "eval", "doctor",   "version"};
+    static const char *const commands[] = {"run",    "chat",   "show",   "tokenize",
+                                           "render", "logits", "bench",  "profile",
+                                           "eval",   "doctor", "version"};
     static const char *const forms[] = {
         "$MICA help",           "$MICA --help",          "$MICA -h",
         "$MICA help --man",     "$MICA help --markdown", "$MICA completion bash",
@@ -410,6 +426,90 @@ static void test_bench(void **state) {
     cli_expect(&run, 0, "$MICA bench -n 4 -r 1 -o csv demo; $MICA bench -p 8 -r 1 demo");
     assert_non_null(strstr(run.out, ",tg 4,"));
     assert_non_null(strstr(run.out, "| pp 8 |"));
+    assert_non_null(strstr(run.out, "graph on"));
+    assert_non_null(strstr(run.out, "peak memory"));
+}
+
+static double real_at(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_number(value)) fail_msg("no number %s: %.500s", key, run.out);
+    return json_number_value(value);
+}
+
+static void test_bench_facts(void **state) {
+    /* Ceilings, bytes, operations and the time that a depth's bytes predict are there; a depth
+     * costs KV bytes; --no-ceilings and --graph=off are heard. */
+    (void)state;
+    cli_expect(&run, 0, "$MICA bench -n 4 -d 500 -r 1 -o json demo");
+    json_t *j = parse_output();
+    assert_true(real_at(j, "fma_flops") > 1e8);
+    assert_true(real_at(j, "peak_memory_bytes") > real_at(j, "weight_bytes_active"));
+    assert_true(real_at(j, "start_seconds") > 0);
+    const json_t *shallow = json_array_get(json_object_get(j, "results"), 0);
+    const json_t *deep = json_array_get(json_object_get(j, "results"), 1);
+    assert_int_equal((int)real_at(deep, "depth"), 500);
+    assert_null(json_object_get(shallow, "predicted_seconds"));
+    double bytes = real_at(shallow, "bytes_per_second") * real_at(shallow, "seconds");
+    double deep_bytes = real_at(deep, "bytes_per_second") * real_at(deep, "seconds");
+    assert_true(deep_bytes > bytes + 400 * 128);
+    assert_true(real_at(deep, "predicted_seconds") > real_at(shallow, "seconds"));
+    assert_true(real_at(shallow, "flops_per_second") > 0);
+    assert_true(real_at(shallow, "share") > 0);
+    assert_true(real_at(j, "activation_bytes") > 0);
+    json_decref(j);
+    cli_expect(&run, 0, "$MICA bench -n 4 -d 500 -r 1 -o json --no-ceilings --graph=off demo");
+    j = parse_output();
+    assert_string_equal(json_string_value(json_object_get(j, "graph")), "off");
+    assert_true(real_at(j, "fma_flops") == 0);
+    json_decref(j);
+}
+
+static void test_profile(void **state) {
+    /* Every form of profile: the steps add up to the pass, kernels to the steps. */
+    (void)state;
+    cli_expect(&run, 0, "$MICA profile -r 3 -o json demo");
+    json_t *j = parse_output();
+    const json_t *steps = json_object_get(j, "steps"), *kernels = json_object_get(j, "kernels");
+    double all = real_at(j, "start_seconds"), grouped = all, count = 0;
+    size_t i;
+    const json_t *row;
+    json_array_foreach((json_t *)(uintptr_t)steps, i, row) all += real_at(row, "seconds");
+    json_array_foreach((json_t *)(uintptr_t)kernels, i, row) {
+        grouped += real_at(row, "seconds");
+        count += real_at(row, "steps");
+    }
+    assert_true(json_array_size(steps) > 10 && (size_t)count == json_array_size(steps));
+    assert_true(grouped > 0.99 * all && grouped < 1.01 * all);
+    assert_true(all > 0.2 * real_at(j, "seconds") && all < 5 * real_at(j, "seconds"));
+    json_decref(j);
+    cli_expect(&run, 0, "$MICA profile -r 2 -p 32 -d 64 --steps demo");
+    assert_non_null(strstr(run.out, "prefill"));
+    assert_non_null(strstr(run.out, "32 tokens behind 64"));
+    assert_non_null(strstr(run.out, "lm_head.weight"));
+    cli_expect(&run, 0, "$MICA profile -r 1 -d 20 -o csv demo");
+    assert_non_null(strstr(run.out, "node,op,kernel"));
+}
+
+static void test_profile_trace(void **state) {
+    /* The trace is JSON whose events lie one behind the other on each worker. */
+    (void)state;
+    cli_expect(&run, 0,
+               "$MICA profile -r 2 --threads 2 demo --trace $T/t.json >$T/x; cat $T/t.json");
+    json_t *j = parse_output();
+    json_t *events = json_object_get(j, "traceEvents");
+    double ends[2] = {0, 0};
+    size_t i, n_spans[2] = {0, 0};
+    const json_t *event;
+    json_array_foreach(events, i, event) {
+        if (strcmp(json_string_value(json_object_get(event, "ph")), "X") != 0) continue;
+        int worker = (int)real_at(event, "tid");
+        assert_in_range(worker, 0, 1);
+        assert_true(real_at(event, "ts") >= ends[worker] - 0.002);
+        ends[worker] = real_at(event, "ts") + real_at(event, "dur");
+        n_spans[worker]++;
+    }
+    assert_true(n_spans[0] > 10 && n_spans[1] > 10);
+    json_decref(j);
 }
 
 static int tear_down(void **state) {
@@ -440,6 +540,9 @@ int main(void) {
         cmocka_unit_test(test_convert),
         cmocka_unit_test(test_doctor),
         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_bench_facts),
+        cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_profile_trace),
     };
     return cmocka_run_group_tests(tests, NULL, tear_down);
 }

@@ -39,8 +39,8 @@ static double largest_difference(const float *a, const float *b, int64_t n) {
 static void last_logits(void **state) {
     (void)state;
     json_t *golden = load_json(DEMO_FOLDER "/golden.json");
-    const char *const levels[] = {"scalar", "avx2", "avx512"};
-    for (size_t l = 0; l < 3; l++) {
+    const char *const levels[] = {"scalar", "avx2", "avx512", "neon"};
+    for (size_t l = 0; l < 4; l++) {
         model_fixture f;
         mica_error err = {0};
         fixture_options o = {.level = levels[l], .mode = MICA_EXACT};

@@ -5,7 +5,9 @@
 #include "test.h"
 #include "mica/ops.h"
 
-static const char *const op_test_levels[] = {"scalar", "avx2", "avx512"};
+enum { OP_TEST_LEVELS = 5 };
+static const char *const op_test_levels[OP_TEST_LEVELS] = {"scalar", "avx2", "avx512", "amx",
+                                                           "neon"};
 
 /* Builds the wanted array; context is the test's own. */
 typedef mica_array (*op_test_build)(mica_graph *g, void *context);
@@ -108,7 +110,7 @@ static inline void op_test_expect(const char *what, const double *got, const dou
 static inline void op_test_all_levels(op_test_build build, void *context, const double *want,
                                       size_t count, double relative, double absolute) {
     double *reference = NULL;
-    for (size_t l = 0; l < 3; l++) {
+    for (size_t l = 0; l < OP_TEST_LEVELS; l++) {
         size_t n = 0;
         double *got = op_test_eval(op_test_levels[l], build, context, &n);
         if (!got) continue;

@@ -38,12 +38,15 @@ typedef struct mica_runtime_options {
     mica_log_level log_level;
     int n_threads;         /* default: one per core available to the process */
     const char *backend;   /* "cpu" (default) or "null" (plans and counts, computes nothing) */
-    const char *cpu_level; /* at most "scalar", "avx2" or "avx512"; default the best there is */
+    const char *cpu_level; /* at most "scalar", "avx2", "avx512", "amx" or "neon"; NULL = best */
     uint64_t memory_budget_bytes; /* 0 = what the system says is available */
     const char *no_pass;          /* names of optional plan passes to skip, comma-separated */
     const char *dump;             /* pass names to dump, comma-separated, or "all" */
     mica_dump_callback dump_callback;
     void *dump_context;
+    /* Where several kernels give the same bits for a large step, time them when a plan is built and
+     * remember the fastest in this text file (safe to delete). NULL = no measuring. */
+    const char *autotune_path;
 } mica_runtime_options;
 
 /* options may be NULL. Errors: INVALID, OUT_OF_MEMORY, UNAVAILABLE (backend or level). */
@@ -55,7 +58,7 @@ MICA_API void mica_runtime_close(mica_runtime **runtime);
 typedef struct mica_runtime_info {
     const char *backend;  /* "cpu" */
     const char *device;   /* processor name, borrowed */
-    const char *level;    /* "scalar", "avx2", "avx512" */
+    const char *level;    /* "scalar", "avx2", "avx512", "amx", "neon" */
     const char *features; /* space-separated instruction sets, borrowed */
     int n_threads;
     uint64_t memory_budget_bytes;

@@ -6,5 +6,6 @@
 #include "mica/model.h"
 #include "mica/tokenizer.h"
 #include "mica/engine.h"
+#include "mica/profile.h"
 #include "mica/hub.h"
 #include "mica/convert.h"

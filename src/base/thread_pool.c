@@ -44,11 +44,11 @@ struct mica_thread_pool {
     pthread_cond_t wake;
     pthread_t threads[MICA_THREADS_MAX];
     worker_start starts[MICA_THREADS_MAX];
-    /* The job: written before run_epoch changes, read after. */
+    _Alignas(CACHE_LINE) atomic_uint run_epoch;
+    /* The job: written before run_epoch changes, read after, so it shares the cache line. */
     mica_thread_function function;
     void *context;
     bool must_stop;
-    _Alignas(CACHE_LINE) atomic_uint run_epoch;
     _Alignas(CACHE_LINE) atomic_uint barrier_epoch;
     _Alignas(CACHE_LINE) atomic_int n_sleepers;
     counter root; /* full groups */
@@ -96,12 +96,17 @@ static void wait_change(mica_thread_pool *pool, atomic_uint *word, unsigned old)
     pthread_mutex_unlock(&pool->mutex);
 }
 
-static void publish(mica_thread_pool *pool, atomic_uint *word) {
-    atomic_fetch_add(word, 1);
+/* After a word has been written. */
+static void wake_sleepers(mica_thread_pool *pool) {
     if (atomic_load(&pool->n_sleepers) == 0) return;
     pthread_mutex_lock(&pool->mutex);
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->mutex);
+}
+
+static void publish(mica_thread_pool *pool, atomic_uint *word) {
+    atomic_fetch_add(word, 1);
+    wake_sleepers(pool);
 }
 
 /* Whether this arrival is the last of n; the counter then stands at 0 for the next barrier. */
@@ -117,8 +122,21 @@ static int group_size(const mica_thread_pool *pool, int group) {
     return rest < GROUP_SIZE ? rest : GROUP_SIZE;
 }
 
+/* Two workers need one word: it is odd while one of them waits for the other to change it. */
+static void meet_other(mica_thread_pool *pool) {
+    unsigned n_arrivals = atomic_fetch_add(&pool->barrier_epoch, 1) + 1;
+    if (n_arrivals % 2 == 0)
+        wake_sleepers(pool);
+    else
+        wait_change(pool, &pool->barrier_epoch, n_arrivals);
+}
+
 void mica_thread_pool_barrier(mica_thread_pool *pool, int worker) {
     if (pool->n_workers == 1) return;
+    if (pool->n_workers == 2) {
+        meet_other(pool);
+        return;
+    }
     /* It cannot change before this worker has arrived. */
     unsigned epoch = atomic_load_explicit(&pool->barrier_epoch, memory_order_relaxed);
     int group = worker / GROUP_SIZE;

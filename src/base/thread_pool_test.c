@@ -78,15 +78,44 @@ static void arrive_late(void *context, int worker, int n_workers) {
 /* Waiting far longer than the spin ends too: sleepers are woken, in barriers and between runs. */
 static void sleepers_wake(void **state) {
     (void)state;
-    mica_error err = {0};
-    job j = {0};
-    assert_ok(mica_thread_pool_create(mica_host_default(), 4, &j.pool, &err));
-    for (int run = 1; run <= 20; run++) {
-        usleep(2000);
-        mica_thread_pool_run(j.pool, arrive_late, &j);
-        for (int w = 0; w < 4; w++) assert_int_equal(j.seen[w], run);
+    for (int n = 2; n <= 4; n++) {
+        mica_error err = {0};
+        job j = {0};
+        assert_ok(mica_thread_pool_create(mica_host_default(), n, &j.pool, &err));
+        for (int run = 1; run <= 15; run++) {
+            usleep(2000);
+            mica_thread_pool_run(j.pool, arrive_late, &j);
+            for (int w = 0; w < n; w++) assert_int_equal(j.seen[w], run);
+        }
+        mica_thread_pool_destroy(&j.pool);
     }
-    mica_thread_pool_destroy(&j.pool);
+}
+
+/* Waits before every third barrier, each worker before others. */
+static void take_turns(void *context, int worker, int n_workers) {
+    job *j = context;
+    for (int round = 1; round <= j->n_rounds; round++) {
+        if (round % 3 == 0 && round / 3 % n_workers == worker) usleep(300);
+        j->seen[worker] = round;
+        mica_thread_pool_barrier(j->pool, worker);
+        for (int w = 0; w < n_workers; w++)
+            if (j->seen[w] != round) atomic_fetch_add(&j->errors, 1);
+        mica_thread_pool_barrier(j->pool, worker);
+    }
+}
+
+/* Sleeping and spinning waits in any order, a barrier right after the one that somebody slept in:
+ * nobody is lost and nobody is let through early. */
+static void barriers_mix_sleep_and_spin(void **state) {
+    (void)state;
+    for (int n = 2; n <= 3; n++) {
+        mica_error err = {0};
+        job j = {.n_rounds = 200};
+        assert_ok(mica_thread_pool_create(mica_host_default(), n, &j.pool, &err));
+        for (int run = 0; run < 3; run++) mica_thread_pool_run(j.pool, take_turns, &j);
+        assert_int_equal(j.errors, 0);
+        mica_thread_pool_destroy(&j.pool);
+    }
 }
 
 static void read_mask(void *context, int worker, int n_workers) {
@@ -193,6 +222,21 @@ static void barrier_speed(void **state) {
     mica_thread_pool_destroy(&j.pool);
 }
 
+/* Advice on memory at odd places changes nothing in it, and none at all is no error. */
+static void large_pages_keep_memory(void **state) {
+    (void)state;
+    enum { BYTES = 9 << 20 };
+    unsigned char *memory = malloc(BYTES);
+    assert_non_null(memory);
+    for (int i = 0; i < BYTES; i++) memory[i] = (unsigned char)(i * 7 + i / 4096);
+    mica_memory_advise_large(memory + 3, BYTES - 5);
+    mica_memory_advise_large(memory + 1, 100);
+    mica_memory_advise_large(NULL, 0);
+    for (int i = 0; i < BYTES; i++)
+        if (memory[i] != (unsigned char)(i * 7 + i / 4096)) fail_msg("byte %d", i);
+    free(memory);
+}
+
 /* The machine's figures are plausible: memory that we touch shows in the resident set. */
 static void system_figures(void **state) {
     (void)state;
@@ -216,10 +260,16 @@ static void system_figures(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_worker_runs),      cmocka_unit_test(barrier_orders_memory),
-        cmocka_unit_test(sleepers_wake),          cmocka_unit_test(signals_are_left_to_the_program),
-        cmocka_unit_test(creation_fails_cleanly), cmocka_unit_test(refused_threads_are_an_error),
-        cmocka_unit_test(barrier_speed),          cmocka_unit_test(system_figures),
+        cmocka_unit_test(every_worker_runs),
+        cmocka_unit_test(barrier_orders_memory),
+        cmocka_unit_test(sleepers_wake),
+        cmocka_unit_test(signals_are_left_to_the_program),
+        cmocka_unit_test(creation_fails_cleanly),
+        cmocka_unit_test(refused_threads_are_an_error),
+        cmocka_unit_test(barriers_mix_sleep_and_spin),
+        cmocka_unit_test(large_pages_keep_memory),
+        cmocka_unit_test(barrier_speed),
+        cmocka_unit_test(system_figures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

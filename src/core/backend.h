@@ -8,7 +8,7 @@ typedef struct mica_event mica_event;
 
 typedef struct mica_device_options {
     int n_threads;         /* CPU; 0 = all cores available */
-    const char *level_max; /* CPU: "scalar", "avx2", "avx512"; NULL = best */
+    const char *level_max; /* CPU: "scalar", "avx2", "avx512", "amx", "neon"; NULL = best */
 } mica_device_options;
 
 typedef struct mica_device_limits {
@@ -26,12 +26,20 @@ typedef struct mica_run_stats {
     uint64_t n_steps;
 } mica_run_stats;
 
-/* One address for each binding of the plan: where its first byte lies on the device. The arena's
- * entry is filled in by the device. */
+/* One address for each binding of the plan: where its first byte lies on the device. The entry of
+ * MICA_BIND_PRIVATE is the device's own. */
 typedef struct mica_bound {
     uint64_t address;
     uint64_t bytes;
 } mica_bound;
+
+/* When a worker came to a step, began and ended it: mica_clock_seconds. arrive is before begin
+ * where it waited at a barrier, else they are the same. */
+typedef struct mica_step_time {
+    double arrive;
+    double begin;
+    double end;
+} mica_step_time;
 
 typedef struct mica_backend {
     const char *name; /* "cpu" */
@@ -63,6 +71,9 @@ typedef struct mica_backend {
     /* Runs it; bound[n_bindings]. Returns when the work is enqueued (CPU: done). */
     mica_status (*run)(mica_device *device, mica_prepared *prepared, const mica_bound *bound,
                        mica_error *err);
+    /* As run, and tells the times of every step: times[n_workers][n_steps]. NULL = cannot. */
+    mica_status (*run_timed)(mica_device *device, mica_prepared *prepared, const mica_bound *bound,
+                             mica_step_time *times, mica_error *err);
     /* Between buffers of this device, or host and device. */
     mica_status (*copy)(mica_device *device, mica_storage to, mica_storage from, uint64_t bytes,
                         mica_error *err);

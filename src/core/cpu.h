@@ -12,8 +12,9 @@ enum {
     MICA_CPU_AVX512 = 1 << 1, /* AVX-512 F, BW, VL, DQ on top of AVX2 */
     MICA_CPU_AVX512_VNNI = 1 << 2,
     MICA_CPU_AVX512_BF16 = 1 << 3,
-    MICA_CPU_AMX = 1 << 4, /* AMX tile, bf16, int8 */
-    MICA_CPU_NEON = 1 << 5,
+    MICA_CPU_AMX = 1 << 4,      /* AMX tile, bf16, int8 */
+    MICA_CPU_NEON = 1 << 5,     /* 64-bit ARM has it always */
+    MICA_CPU_NEON_DOT = 1 << 6, /* products of four bytes added to 32 bits */
 };
 
 /* One call of a kernel on one worker. next is a counter shared by the workers of the step, 0 at

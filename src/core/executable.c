@@ -144,20 +144,39 @@ mica_status mica_executable_bind_output(mica_executable *e, size_t index, mica_s
     return b < 0 ? MICA_STATUS_OK : bind(e, (size_t)b, storage, err);
 }
 
-mica_status mica_executable_run(mica_executable *e, mica_error *err) {
+static mica_status check_bound(mica_executable *e, mica_error *err) {
     const mica_plan *plan = e->plan;
     if (e->runtime->arena)
         e->bound[0] = (mica_bound){e->runtime->arena->handle, e->runtime->arena->bytes};
     for (size_t b = 1; b < plan->n_bindings; b++)
-        if (plan->bindings[b].bytes && !e->bound[b].address)
+        if (plan->bindings[b].bytes && !e->bound[b].address &&
+            plan->bindings[b].kind != MICA_BIND_PRIVATE)
             return mica_fail(err, MICA_STATUS_INVALID, "%s: the plan's binding %zu was not set",
                              plan->bindings[b].name ? plan->bindings[b].name : "an output", b);
-    for (size_t s = 0; s < plan->n_segments; s++) {
-        mica_device *device = plan->segments[s].device;
-        mica_status st = device->backend->run(device, e->prepared[s], e->bound, err);
-        if (st != MICA_STATUS_OK) return st;
-    }
     return MICA_STATUS_OK;
+}
+
+mica_status mica_executable_run(mica_executable *e, mica_error *err) {
+    mica_status st = check_bound(e, err);
+    for (size_t s = 0; s < e->plan->n_segments && st == MICA_STATUS_OK; s++) {
+        mica_device *device = e->plan->segments[s].device;
+        st = device->backend->run(device, e->prepared[s], e->bound, err);
+    }
+    return st;
+}
+
+mica_status mica_executable_run_timed(mica_executable *e, mica_step_time *times, mica_error *err) {
+    mica_status st = check_bound(e, err);
+    for (size_t s = 0; s < e->plan->n_segments && st == MICA_STATUS_OK; s++) {
+        const mica_segment *segment = &e->plan->segments[s];
+        mica_device *device = segment->device;
+        if (!device->backend->run_timed)
+            return mica_fail(err, MICA_STATUS_UNAVAILABLE, "backend %s cannot time its steps",
+                             device->backend->name);
+        st = device->backend->run_timed(device, e->prepared[s], e->bound, times, err);
+        times += segment->n_steps * (size_t)e->runtime->limits.n_workers;
+    }
+    return st;
 }
 
 bool mica_name_is_listed(const char *list, const char *name, bool all_counts) {

@@ -3,8 +3,10 @@
 #include <string.h>
 #include "base/alloc.h"
 #include "base/error.h"
+#include "base/thread_pool.h"
 
 #define BUFFER_ALIGNMENT 64
+#define LARGE_BYTES (8u << 20) /* buffers of that size get large pages */
 
 static mica_buffer *create_header(mica_device *device, mica_error *err) {
     mica_buffer *b = MICA_NEW(device->host->allocator, mica_buffer);
@@ -29,6 +31,7 @@ mica_status mica_host_buffer_create(mica_device *device, uint64_t bytes, mica_bu
         mica_free(device->host->allocator, b);
         return mica_fail_memory(err, (size_t)bytes, "a buffer");
     }
+    if (bytes >= LARGE_BYTES) mica_memory_advise_large(b->host, (size_t)bytes);
     b->handle = (uint64_t)(uintptr_t)b->host;
     b->bytes = bytes;
     *out = b;

@@ -53,6 +53,8 @@ typedef struct mica_node {
     uint8_t is_view;  /* shares storage with view_of: strides and view_offset tell how */
     uint8_t is_output;
     uint8_t is_scalar; /* made by mica_scalar: takes the dtype of what it meets */
+    uint8_t is_private; /* every worker computes it for itself (pass `replicate`) */
+    uint32_t phase;     /* steps of one phase need no barrier between them; 0 = not known */
     mica_quant quant;  /* mode NONE = plain */
     mica_shape shape;
     int64_t strides[MICA_RANK_MAX]; /* elements; row-major unless is_view */
@@ -95,6 +97,7 @@ typedef struct mica_step {
     uint32_t n_operands;
     const mica_operand *operands;
     bool barrier_before; /* reads or overwrites what an earlier step since the last barrier wrote */
+    bool is_private;     /* every worker does the whole of it, for itself */
     size_t scratch_bytes; /* per worker or group */
     uint64_t bytes;       /* moved, as the op states it */
     uint64_t flops;
@@ -107,6 +110,7 @@ typedef enum mica_binding_kind {
     MICA_BIND_BUFFER, /* weights and data: known when the plan is built */
     MICA_BIND_INPUT,  /* given at each run */
     MICA_BIND_OUTPUT, /* given at each run */
+    MICA_BIND_PRIVATE, /* activations of is_private nodes: one copy for each worker */
 } mica_binding_kind;
 
 typedef struct mica_binding {
@@ -124,7 +128,8 @@ typedef struct mica_segment {
     mica_step *steps;
     size_t n_steps;
     uint64_t arena_bytes;
-    size_t scratch_bytes; /* the largest of its steps */
+    uint64_t private_bytes; /* of MICA_BIND_PRIVATE, for each worker */
+    size_t scratch_bytes;   /* the largest of its steps */
 } mica_segment;
 
 /* Sealed and const: replayed with new bindings for every token. Threads: immutable. */

@@ -44,8 +44,8 @@ typedef struct mica_param {
 enum {
     MICA_OP_IS_VIEW = 1 << 0, /* no step: infer sets is_view, strides, view_offset, view_of */
     MICA_OP_IS_ELEMENTWISE = 1 << 1, /* out[i] depends on in[i] (broadcast) alone */
-    MICA_OP_IN_PLACE = 1 << 2,       /* may write its result over inputs[0] when that dies here */
     MICA_OP_IS_EFFECT = 1 << 3,      /* result is inputs[0], changed where it lies */
+    MICA_OP_IS_SHARED = 1 << 4, /* what it costs shows in the data alone: always shared by all */
 };
 
 typedef struct mica_cost {
@@ -63,6 +63,9 @@ typedef struct mica_op {
     uint16_t optional;  /* bit i: inputs[i] may be 0 */
     uint16_t strided;   /* bit i: kernels take inputs[i] with any strides; else `lower` copies */
     uint16_t quantized; /* bit i: inputs[i] may be quantised */
+    /* Bit i: where inputs[i] has the result's layout, every kernel may write the result over it: a
+     * worker writes an element when nobody will read those of the input at that place any more. */
+    uint16_t in_place;
     const mica_param *params;
     size_t n_params;
     /* Shape rule: fills dtype, shape, quant, live (and the view fields) of n from inputs and
@@ -77,6 +80,10 @@ typedef struct mica_op {
     mica_status (*launch)(mica_launch *l, const mica_node *n, mica_error *err);
     const mica_kernel *kernels;
     size_t n_kernels;
+    /* Whether rows a and b of the table, which both accept n, give the same bits for it: only such
+     * rows may compete by their measured time (select). NULL = no two do. */
+    bool (*is_same_arithmetic)(const mica_graph *g, const mica_node *n, const mica_kernel *a,
+                               const mica_kernel *b);
 } mica_op;
 
 /* The table that ops.def lists; index = mica_op_id; leaves and NONE are NULL. */
@@ -105,6 +112,9 @@ struct mica_launch {
     /* Binding and byte offset of a part of a node. */
     void (*locate)(const struct mica_launch *l, mica_ref ref, int part, uint16_t *binding,
                    uint64_t *offset, uint64_t *bytes);
+    /* Bytes that no value has; the same for every step. */
+    void (*reserve)(const struct mica_launch *l, uint64_t bytes, uint16_t *binding,
+                    uint64_t *offset);
     mica_ref counts; /* the batch.counts input, 0 where the graph has none */
 };
 
@@ -117,6 +127,8 @@ void mica_launch_read(mica_launch *l, mica_address *field, mica_ref ref, int par
 void mica_launch_write(mica_launch *l, mica_address *field, const mica_node *n, int part);
 /* Reads and writes an input (effects). */
 void mica_launch_update(mica_launch *l, mica_address *field, mica_ref ref, int part);
+/* Memory for the time of the step, which its workers share: undefined at the start. */
+void mica_launch_shared(mica_launch *l, mica_address *field, uint64_t bytes);
 /* The address of the live count of n, or 0 when all rows count. */
 void mica_launch_live(mica_launch *l, mica_address *field, const mica_node *n);
 /* As above for any kind of count (MICA_LIVE_ALL gives 0). */

@@ -33,11 +33,17 @@ typedef struct mica_attention_paged_inputs {
     mica_ref sinks;          /* float [heads]: one more logit in the denominator; 0 = none */
 } mica_attention_paged_inputs;
 
+/* Pass `fuse` may give either op q and k as the projections left them: then further inputs are the
+ * table by which heads turn (of rope_table) and the weights of the heads' norms, and eps and offset
+ * are of these norms. Model code leaves them out. */
+
 typedef struct mica_attention_paged_params {
     int64_t window; /* position p sees keys p - window < j <= p; 0 = all j <= p */
     int32_t layer;  /* index on the pool's axis 1 */
     float scale;    /* 0 = 1 / sqrt(dim) */
     float soft_cap; /* scores become cap * tanh(score / cap); 0 = none */
+    float eps;
+    float offset;
 } mica_attention_paged_params;
 
 /* -> f32 [t, heads, dim] with q's live count; 0 after an error (sticky in g). */
@@ -57,6 +63,8 @@ typedef struct mica_kv_write_inputs {
 
 typedef struct mica_kv_write_params {
     int32_t layer;
+    float eps;
+    float offset;
 } mica_kv_write_params;
 
 /* Stores the batch's K and V rows; the next layer's attention and kv_write take the result as their

@@ -7,6 +7,7 @@
 
 typedef struct mica_plan_options {
     const char *label; /* for dumps and logs */
+    bool is_probe;     /* run once while another plan is built: not dumped, counted or tuned */
 } mica_plan_options;
 
 /* Threads: fields above the line are immutable after open; one evaluation at a time. */
@@ -20,6 +21,7 @@ struct mica_runtime {
                               size_t n_outputs, const mica_plan_options *options, mica_plan **out,
                               mica_error *err);
     mica_device *device; /* the default device */
+    struct mica_tuning *tuning; /* measured choices of kernels; NULL = by the tables alone */
     mica_device_limits limits;
     uint64_t memory_budget_bytes;
     mica_numeric_mode mode; /* of graphs that users make; models choose their own */
@@ -57,6 +59,9 @@ mica_status mica_executable_bind_output(mica_executable *e, size_t index, mica_s
                                         mica_error *err);
 /* Runs all segments. No allocation after the first run. */
 mica_status mica_executable_run(mica_executable *e, mica_error *err);
+/* The same with clocks: for each segment times[n_workers][n_steps], one after another; n_workers as
+ * in the device's limits. Errors: also UNAVAILABLE. */
+mica_status mica_executable_run_timed(mica_executable *e, mica_step_time *times, mica_error *err);
 
 /* True if `name` is in a comma-separated list, or the list is "all" and is_dump. */
 bool mica_name_is_listed(const char *list, const char *name, bool all_counts);

@@ -90,7 +90,9 @@ mica_status mica_runner_run(mica_runner *r, mica_error *err) {
     int32_t n_rows = mica_runner_bucket(r->batch.counts[1], c->n_rows);
     mica_executable *e = NULL;
     mica_status st = find_plan(r, n_tokens, n_rows, &e, err);
-    return st == MICA_STATUS_OK ? mica_executable_run(e, err) : st;
+    if (st != MICA_STATUS_OK) return st;
+    if (!r->profiler.callback) return mica_executable_run(e, err);
+    return mica_profiler_run(&r->profiler, r->model->runtime, e, r->batch.counts, n_tokens, err);
 }
 
 const float *mica_runner_logits(const mica_runner *r, int32_t row) {

@@ -1,6 +1,7 @@
 /* Runs one forward pass over a batch: keeps the traced and prepared plans, one per shape class. */
 #pragma once
 #include "engine/batch.h"
+#include "engine/profile.h"
 
 /* Least recently used ones go. All that an engine asks for fit: 12 token buckets with one row, and
  * 6 that have as many rows as tokens. */
@@ -23,6 +24,7 @@ typedef struct mica_runner {
     mica_runner_plan plans[MICA_PLANS_MAX];
     size_t n_plans;
     uint64_t clock;
+    mica_profiler profiler; /* no callback: passes run without clocks */
 } mica_runner;
 
 /* Also builds the plan of the smallest class, so that decoding never builds one. */

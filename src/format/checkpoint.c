@@ -5,14 +5,17 @@
 #include <string.h>
 #include "base/checked.h"
 #include "base/error.h"
+#include "base/thread_pool.h"
 #include "base/vec.h"
 #include "format/checkpoint_parts.h"
 #include "format/gguf_tensors.h"
 
 enum {
-    ALIGNMENT_MAX = 4096,  /* what a mapping has */
-    COPY_ALIGNMENT = 64,   /* of tensors read into memory: a cache line */
-    FOUND_BYTES_MAX = 320, /* of the list of what a folder holds instead */
+    ALIGNMENT_MAX = 4096,       /* what a mapping has */
+    COPY_ALIGNMENT = 64,        /* of tensors read into memory: a cache line */
+    BLOCK_BYTES = 32 << 20,     /* of memory for copies, if so many are to come */
+    LARGE_PAGE_BYTES = 2 << 20, /* on most systems; where not, nothing is lost */
+    FOUND_BYTES_MAX = 320,      /* of the list of what a folder holds instead */
     REWRITE_BYTES_MAX = 1 << 30,
 };
 
@@ -295,7 +298,7 @@ void mica_checkpoint_close(mica_checkpoint **place) {
     mica_checkpoint *c = *place;
     if (!c) return;
     *place = NULL;
-    for (size_t i = 0; i < c->n_tensors; i++) mica_free(c->host->allocator, c->states[i].copy);
+    checkpoint_free_copies(c);
     for (size_t i = 0; i < c->n_shards; i++) {
         mica_safetensors_close(&c->shards[i].safetensors);
         mica_gguf_close(&c->shards[i].gguf);
@@ -385,21 +388,73 @@ mica_status mica_checkpoint_expect(mica_checkpoint *c, const char *name,
 
 /* ---- data ---- */
 
+void checkpoint_free_copies(mica_checkpoint *c) {
+    for (checkpoint_block *b = c->blocks, *next; b; b = next) {
+        next = b->next;
+        mica_free(c->host->allocator, b->data);
+        mica_free(c->host->allocator, b);
+    }
+    c->blocks = NULL;
+}
+
+static checkpoint_block *add_block(mica_checkpoint *c, size_t bytes) {
+    checkpoint_block *b = MICA_NEW(c->host->allocator, checkpoint_block);
+    if (!b) return NULL;
+    b->data = mica_alloc_aligned(c->host->allocator, bytes, LARGE_PAGE_BYTES);
+    if (!b->data) {
+        mica_free(c->host->allocator, b);
+        return NULL;
+    }
+    mica_memory_advise_large(b->data, bytes);
+    b->bytes = bytes;
+    b->next = c->blocks;
+    c->blocks = b;
+    return b;
+}
+
+/* Whether the data are given as a copy, not as a view of the mapped file. */
+static bool needs_copy(const mica_checkpoint *c, const mica_checkpoint_tensor *t) {
+    uint64_t alignment = c->options.alignment ? c->options.alignment
+                                              : (uint64_t)mica_safetensors_dtype_bits(t->dtype) / 8;
+    if (t->recipe || c->options.use_pread) return true;
+    return (alignment && t->offset % alignment != 0) ||
+           !mica_file_is_local(mica_checkpoint_shard_file(c, t->shard));
+}
+
+/* Room for the copies that are still to come, up to a whole block; larger ones get their own. */
+static size_t choose_block_bytes(const mica_checkpoint *c, size_t size, size_t alignment) {
+    size_t sum = 0;
+    for (size_t i = 0; i < c->n_tensors && sum < BLOCK_BYTES; i++) {
+        const mica_checkpoint_tensor *t = &c->tensors[i];
+        if (c->states[i].copy || t->bytes > BLOCK_BYTES || !needs_copy(c, t)) continue;
+        sum += ((size_t)t->bytes + alignment - 1) & ~(alignment - 1);
+    }
+    if (sum > BLOCK_BYTES) sum = BLOCK_BYTES;
+    return sum > size ? sum : size;
+}
+
+/* NULL: no memory. */
+static uint8_t *take_copy_memory(mica_checkpoint *c, uint64_t bytes) {
+    size_t alignment =
+        c->options.alignment > COPY_ALIGNMENT ? c->options.alignment : (size_t)COPY_ALIGNMENT;
+    size_t size;
+    if (!mica_u64_to_size(bytes, &size) || !mica_align_size(size, alignment, &size)) return NULL;
+    checkpoint_block *b = c->blocks;
+    if (!b || b->bytes - b->used < size) b = add_block(c, choose_block_bytes(c, size, alignment));
+    if (!b) return NULL;
+    uint8_t *memory = b->data + b->used;
+    b->used += size;
+    return memory;
+}
+
 static mica_status read_copy(mica_checkpoint *c, const mica_checkpoint_tensor *t,
                              const uint8_t **data, mica_error *err) {
     checkpoint_state *state = &c->states[t - c->tensors];
-    size_t alignment =
-        c->options.alignment > COPY_ALIGNMENT ? c->options.alignment : (size_t)COPY_ALIGNMENT;
-    size_t bytes;
     if (!state->copy) {
-        if (!mica_u64_to_size(t->bytes, &bytes)) return mica_fail_memory(err, SIZE_MAX, t->name);
-        uint8_t *copy = mica_alloc_aligned(c->host->allocator, bytes, alignment);
-        if (!copy) return mica_fail_memory(err, bytes, t->name);
-        mica_status st = mica_checkpoint_read_tensor(c, t, 0, copy, bytes, err);
-        if (st != MICA_STATUS_OK) {
-            mica_free(c->host->allocator, copy);
-            return st;
-        }
+        uint8_t *copy = take_copy_memory(c, t->bytes);
+        if (!copy) return mica_fail_memory(err, (size_t)t->bytes, t->name);
+        mica_status st = mica_checkpoint_read_tensor(c, t, 0, copy, (size_t)t->bytes, err);
+        if (st != MICA_STATUS_OK) return st;
         state->copy = copy;
     }
     *data = state->copy;
@@ -413,13 +468,8 @@ mica_status mica_checkpoint_map_tensor(mica_checkpoint *c, const mica_checkpoint
         return mica_fail(err, MICA_STATUS_UNSUPPORTED, "%s: dtype %s cannot be loaded",
                          tensor->name, mica_safetensors_dtype_name(tensor->dtype));
     if (tensor->bytes == 0) return MICA_STATUS_OK; /* rule 14 */
-    if (tensor->recipe) return read_copy(c, tensor, data, err);
+    if (needs_copy(c, tensor)) return read_copy(c, tensor, data, err);
     mica_file *file = mica_checkpoint_shard_file(c, tensor->shard);
-    uint64_t alignment = c->options.alignment
-                             ? c->options.alignment
-                             : (uint64_t)mica_safetensors_dtype_bits(tensor->dtype) / 8;
-    if (c->options.use_pread || tensor->offset % alignment != 0 || !mica_file_is_local(file))
-        return read_copy(c, tensor, data, err);
     const uint8_t *view;
     mica_status st = mica_file_map(file, &view, err);
     if (st == MICA_STATUS_OK) *data = view + tensor->offset;

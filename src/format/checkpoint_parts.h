@@ -13,8 +13,17 @@ typedef struct checkpoint_shard {
 
 typedef struct checkpoint_state {
     bool is_taken;
-    uint8_t *copy; /* where the data were read or made, if they are not mapped */
+    uint8_t *copy; /* in a block: where the data were read or made, if they are not mapped */
 } checkpoint_state;
+
+/* Memory for the copies of many tensors: large enough for large pages, which small tensors would
+ * not get one by one. */
+typedef struct checkpoint_block {
+    struct checkpoint_block *next;
+    uint8_t *data;
+    size_t bytes;
+    size_t used;
+} checkpoint_block;
 
 struct mica_checkpoint {
     const mica_host *host;
@@ -25,6 +34,7 @@ struct mica_checkpoint {
     mica_checkpoint_tensor *tensors; /* sorted by name */
     checkpoint_state *states;        /* of the same order */
     size_t n_tensors;
+    checkpoint_block *blocks; /* of the copies; the newest first */
     uint64_t bytes;
     bool is_folder;
     mica_arena arena; /* what rewriting made */
@@ -32,6 +42,8 @@ struct mica_checkpoint {
 };
 
 int checkpoint_compare_tensors(const void *a, const void *b);
+/* Frees the blocks; the states must not be used after it. */
+void checkpoint_free_copies(mica_checkpoint *c);
 /* Makes a tensor of a recipe. */
 mica_status checkpoint_make_tensor(mica_checkpoint *c, const mica_checkpoint_tensor *tensor,
                                    uint8_t *out, mica_error *err);

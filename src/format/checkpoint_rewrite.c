@@ -146,7 +146,7 @@ mica_status mica_checkpoint_rewrite_commit(mica_checkpoint_rewrite *w, mica_erro
     }
     MICA_TRY(check_names(tensors, n, err));
     MICA_TRY(sum_bytes(tensors, n, &bytes, err));
-    for (size_t i = 0; i < c->n_tensors; i++) mica_free(a, c->states[i].copy);
+    checkpoint_free_copies(c);
     mica_free(a, c->states);
     link[0] = c->replaced;
     link[1] = c->tensors;
@@ -170,7 +170,14 @@ typedef struct source_data {
     size_t n;
 } source_data;
 
-static void release_sources(const mica_checkpoint *c, source_data *s) {
+/* Pages of the file that were only read for this tensor leave the resident set; the system's cache
+ * still has them for the next tensor of the same source. */
+static void release_sources(const mica_checkpoint *c, const mica_checkpoint_recipe *r,
+                            source_data *s) {
+    for (size_t i = 0; s->data && s->copies && i < s->n; i++)
+        if (s->data[i] && !s->copies[i])
+            mica_file_advise_dontneed(mica_checkpoint_shard_file(c, r->sources[i]->shard),
+                                      r->sources[i]->offset, r->sources[i]->bytes);
     for (size_t i = 0; s->copies && i < s->n; i++) mica_free(c->host->allocator, s->copies[i]);
     mica_free(c->host->allocator, s->copies);
     mica_free(c->host->allocator, s->data);
@@ -214,7 +221,7 @@ static mica_status make_at_depth(mica_checkpoint *c, const mica_checkpoint_tenso
         MICA_TRY(fetch_source(c, r->sources[i], depth, &s.data[i], &s.copies[i], err));
     if (tensor->bytes > 0) MICA_TRY(r->make(r, tensor, s.data, out, err));
 done:
-    release_sources(c, &s);
+    release_sources(c, r, &s);
     return st;
 }
 

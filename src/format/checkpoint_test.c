@@ -170,6 +170,46 @@ static void test_alignment(void **state) {
                      MICA_STATUS_INVALID);
 }
 
+static void test_copies(void **state) {
+    /* Copies of many tensors, small ones and one that is larger than a block of memory for copies:
+     * each is whole and aligned after all others were made, and the same again when asked twice. */
+    (void)state;
+    enum { N = 40, LARGE_BYTES = 33 << 20 };
+    mica_error err;
+    mica_checkpoint *c;
+    mica_checkpoint_options options = {.use_pread = true, .alignment = 256};
+    mica_safetensors_item items[N];
+    const uint8_t *first[N], *again;
+    char names[N][8];
+    test_folder f;
+    uint8_t *bytes = malloc(LARGE_BYTES);
+    assert_non_null(bytes);
+    for (int i = 0; i < LARGE_BYTES; i++) bytes[i] = (uint8_t)(i + i / 251);
+    for (int i = 0; i < N; i++) {
+        mica_shape shape = {1, {i == 20 ? LARGE_BYTES : 1000 * i + 1}};
+        snprintf(names[i], sizeof names[i], "t%02d", i);
+        items[i] = (mica_safetensors_item){names[i], MICA_SAFETENSORS_U8, shape, bytes + i};
+        if (i == 20) items[i].data = bytes;
+    }
+    test_folder_make(&f);
+    assert_ok(mica_safetensors_write_file(mica_host_default(),
+                                          test_folder_at(&f, "model.safetensors"), items, N, &err));
+    assert_ok(mica_checkpoint_open(mica_host_default(), f.path, &options, &c, &err));
+    for (int i = 0; i < N; i++)
+        assert_ok(
+            mica_checkpoint_map_tensor(c, mica_checkpoint_find(c, names[i]), &first[i], &err));
+    for (int i = 0; i < N; i++) {
+        const mica_checkpoint_tensor *t = mica_checkpoint_find(c, names[i]);
+        assert_ok(mica_checkpoint_map_tensor(c, t, &again, &err));
+        assert_ptr_equal(again, first[i]);
+        assert_int_equal((uintptr_t)again % 256, 0);
+        assert_memory_equal(again, items[i].data, t->bytes);
+    }
+    mica_checkpoint_close(&c);
+    free(bytes);
+    test_folder_remove(&f);
+}
+
 static void test_unsupported_type(void **state) {
     /* A type that cannot be loaded is listed, and refused only when its data are wanted. */
     (void)state;
@@ -594,6 +634,7 @@ int main(void) {
         cmocka_unit_test(test_single_file),
         cmocka_unit_test(test_log),
         cmocka_unit_test(test_alignment),
+        cmocka_unit_test(test_copies),
         cmocka_unit_test(test_unsupported_type),
         cmocka_unit_test(test_expectations),
         cmocka_unit_test(test_values),

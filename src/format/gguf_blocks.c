@@ -8,8 +8,6 @@ enum {
     BLOCK = 32,       /* elements of the small blocks, and of the groups that come out */
     SUPER = 256,      /* elements of the K types */
     SUB_BLOCKS = 8,   /* of a Q4_K or Q5_K block */
-    NVFP4_BLOCK = 64, /* four groups of 16 */
-    NVFP4_GROUP = 16,
     UNSIGNED_NAN = 0x7F,
 };
 
@@ -84,18 +82,9 @@ static void unpack_q5_k(const uint8_t *block, uint8_t *codes) {
         }
 }
 
-/* Codes of one block, a byte each. */
+/* Codes of one block of a type of 5 or 8 bits, a byte each. */
 static void unpack_block(uint32_t type, const uint8_t *block, uint8_t *codes) {
     switch (type) {
-    case MICA_GGUF_TENSOR_Q4_0:
-        unpack_nibbles(block + 2, 16, codes);
-        break;
-    case MICA_GGUF_TENSOR_Q4_1:
-        unpack_nibbles(block + 4, 16, codes);
-        break;
-    case MICA_GGUF_TENSOR_MXFP4:
-        unpack_nibbles(block + 1, 16, codes);
-        break;
     case MICA_GGUF_TENSOR_Q5_0:
         unpack_nibbles(block + 6, 16, codes);
         unpack_fifth_bits(mica_load_u32(block + 2), codes);
@@ -107,15 +96,8 @@ static void unpack_block(uint32_t type, const uint8_t *block, uint8_t *codes) {
     case MICA_GGUF_TENSOR_Q8_0: /* signed to unsigned */
         for (int j = 0; j < BLOCK; j++) codes[j] = block[2 + j] ^ 0x80;
         break;
-    case MICA_GGUF_TENSOR_Q4_K:
-        for (int c = 0; c < SUB_BLOCKS / 2; c++)
-            unpack_nibbles(block + 16 + 32 * c, BLOCK, codes + 64 * c);
-        break;
     case MICA_GGUF_TENSOR_Q5_K:
         unpack_q5_k(block, codes);
-        break;
-    case MICA_GGUF_TENSOR_NVFP4:
-        for (int g = 0; g < 4; g++) unpack_nibbles(block + 4 + 8 * g, 8, codes + NVFP4_GROUP * g);
         break;
     default:
         break;
@@ -126,8 +108,6 @@ static void unpack_block(uint32_t type, const uint8_t *block, uint8_t *codes) {
 static void pack(const uint8_t *codes, int n, int bits, uint8_t *out) {
     if (bits == 8) {
         memcpy(out, codes, (size_t)n);
-    } else if (bits == 4) {
-        for (int i = 0; i < n; i += 2) *out++ = (uint8_t)(codes[i] | codes[i + 1] << 4);
     } else {
         for (int i = 0; i < n; i += 8) {
             uint64_t word = 0;
@@ -137,15 +117,65 @@ static void pack(const uint8_t *codes, int n, int bits, uint8_t *out) {
     }
 }
 
+/* Where the nibbles of a type of 4 bits lie: parts of a block, in each the first half of the
+ * elements in the low nibbles and the second half in the high ones. n_parts 0: not of this kind. */
+typedef struct nibble_layout {
+    int first_byte;
+    int n_parts;
+    int part_bytes; /* a multiple of 8 */
+} nibble_layout;
+
+static nibble_layout find_nibbles(uint32_t type) {
+    switch (type) {
+    case MICA_GGUF_TENSOR_Q4_0:
+        return (nibble_layout){2, 1, 16};
+    case MICA_GGUF_TENSOR_Q4_1:
+        return (nibble_layout){4, 1, 16};
+    case MICA_GGUF_TENSOR_MXFP4:
+        return (nibble_layout){1, 1, 16};
+    case MICA_GGUF_TENSOR_Q4_K:
+        return (nibble_layout){16, SUB_BLOCKS / 2, 32};
+    case MICA_GGUF_TENSOR_NVFP4:
+        return (nibble_layout){4, 4, 8};
+    default:
+        return (nibble_layout){0};
+    }
+}
+
+/* The low nibbles of eight bytes as four bytes. */
+static uint32_t squeeze_nibbles(uint64_t x) {
+    x &= UINT64_C(0x0F0F0F0F0F0F0F0F);
+    x = (x | x >> 4) & UINT64_C(0x00FF00FF00FF00FF);
+    x = (x | x >> 8) & UINT64_C(0x0000FFFF0000FFFF);
+    return (uint32_t)(x | x >> 16);
+}
+
+/* Unpacked and packed again in one go: files of this kind are read at every start. */
+static void repack_nibbles(const nibble_layout *l, const uint8_t *block, uint8_t *out) {
+    const uint8_t *in = block + l->first_byte;
+    int half = l->part_bytes / 2;
+    for (int p = 0; p < l->n_parts; p++, in += l->part_bytes, out += l->part_bytes)
+        for (int i = 0; i < half; i += 4) {
+            uint64_t x;
+            memcpy(&x, in + 2 * i, sizeof x);
+            uint32_t low = squeeze_nibbles(x), high = squeeze_nibbles(x >> 4);
+            memcpy(out + i, &low, sizeof low);
+            memcpy(out + half + i, &high, sizeof high);
+        }
+}
+
 void mica_gguf_row_codes(uint32_t type, const uint8_t *blocks, int64_t k, uint8_t *out) {
     uint8_t codes[SUPER];
     const mica_gguf_type_info *info = mica_gguf_type_find(type);
+    const nibble_layout nibbles = find_nibbles(type);
     int bits = mica_gguf_target_of(type)->bits, n = (int)info->elements;
-    for (int64_t i = 0; i < k; i += n) {
+    for (int64_t i = 0; i < k; i += n, blocks += info->bytes, out += n * bits / 8) {
+        if (nibbles.n_parts) {
+            repack_nibbles(&nibbles, blocks, out);
+            continue;
+        }
         unpack_block(type, blocks, codes);
         pack(codes, n, bits, out);
-        blocks += info->bytes;
-        out += n * bits / 8;
     }
 }
 
@@ -167,11 +197,12 @@ static bool put_f32(float value, uint8_t *out) {
     return (mica_bits_from_f32(value) & 0x7F800000u) != 0x7F800000u;
 }
 
-static bool put_f16(float value, uint8_t *out) {
-    uint16_t half = mica_f16_from_f32(value);
+static bool put_half(uint16_t half, uint8_t *out) {
     memcpy(out, &half, sizeof half);
     return (half & 0x7C00u) != 0x7C00u;
 }
+
+static bool put_f16(float value, uint8_t *out) { return put_half(mica_f16_from_f32(value), out); }
 
 static float half_at(const uint8_t *p) { return mica_f32_from_f16(mica_load_u16(p)); }
 
@@ -204,7 +235,7 @@ bool mica_gguf_row_scales(uint32_t type, const uint8_t *blocks, int64_t k, uint8
             out += SUB_BLOCKS * 4;
             break;
         default:
-            is_finite &= put_f16(half_at(blocks), out);
+            is_finite &= put_half(mica_load_u16(blocks), out);
             out += 2;
             break;
         }

@@ -1,6 +1,7 @@
 /* A vector of f32 (`lanes`) in AVX2: loads, stores, arithmetic, exp, sigmoid, tanh. math_avx512.h
- * gives the same names for 16 lanes, so that a kernel body (<op>_simd.h) is written once; a kernel
- * file includes one of the two. Only for files compiled with AVX2, FMA and F16C. */
+ * gives the same names for 16 lanes and math_neon.h for 4, so that a kernel body (<op>_simd.h) is
+ * written once; a kernel file includes one of the three. Only for files compiled with AVX2, FMA and
+ * F16C. */
 #pragma once
 #include <immintrin.h>
 #include "kernel/math.h"
@@ -22,6 +23,10 @@ static inline mica_lanes mica_lanes_fma(mica_lanes a, mica_lanes b, mica_lanes c
 /* The second argument where either is NaN. */
 static inline mica_lanes mica_lanes_max(mica_lanes a, mica_lanes b) { return _mm256_max_ps(a, b); }
 static inline mica_lanes mica_lanes_min(mica_lanes a, mica_lanes b) { return _mm256_min_ps(a, b); }
+
+static inline mica_lanes mica_lanes_sqrt(mica_lanes v) { return _mm256_sqrt_ps(v); }
+static inline mica_lanes mica_lanes_floor(mica_lanes v) { return _mm256_floor_ps(v); }
+static inline mica_lanes mica_lanes_ceil(mica_lanes v) { return _mm256_ceil_ps(v); }
 
 /* Lanes first..end-1 of v (both may lie outside of the vector), `other` in the rest. */
 static inline mica_lanes mica_lanes_keep(mica_lanes v, int64_t first, int64_t end,
@@ -86,6 +91,7 @@ static inline mica_lanes mica_lanes_round(mica_lanes v) { /* half to even */
 }
 static inline mica_lanes mica_lanes_and(mica_lanes a, mica_lanes b) { return _mm256_and_ps(a, b); }
 static inline mica_lanes mica_lanes_or(mica_lanes a, mica_lanes b) { return _mm256_or_ps(a, b); }
+static inline mica_lanes mica_lanes_xor(mica_lanes a, mica_lanes b) { return _mm256_xor_ps(a, b); }
 static inline mica_lanes mica_lanes_andnot(mica_lanes a, mica_lanes b) { /* ~a & b */
     return _mm256_andnot_ps(a, b);
 }
@@ -93,6 +99,10 @@ static inline mica_lanes mica_lanes_andnot(mica_lanes a, mica_lanes b) { /* ~a &
 static inline mica_lanes mica_lanes_pick_less(mica_lanes a, mica_lanes b, mica_lanes yes,
                                               mica_lanes no) {
     return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
+/* v, but NaN where x or y is. */
+static inline mica_lanes mica_lanes_spread_nan(mica_lanes v, mica_lanes x, mica_lanes y) {
+    return _mm256_blendv_ps(v, mica_lanes_add(x, y), _mm256_cmp_ps(x, y, _CMP_UNORD_Q));
 }
 static inline mica_lanes_integers mica_lanes_to_integers(mica_lanes v) {
     return _mm256_cvtps_epi32(v);

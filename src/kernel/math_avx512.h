@@ -22,6 +22,10 @@ static inline mica_lanes mica_lanes_fma(mica_lanes a, mica_lanes b, mica_lanes c
 static inline mica_lanes mica_lanes_max(mica_lanes a, mica_lanes b) { return _mm512_max_ps(a, b); }
 static inline mica_lanes mica_lanes_min(mica_lanes a, mica_lanes b) { return _mm512_min_ps(a, b); }
 
+static inline mica_lanes mica_lanes_sqrt(mica_lanes v) { return _mm512_sqrt_ps(v); }
+static inline mica_lanes mica_lanes_floor(mica_lanes v) { return _mm512_floor_ps(v); }
+static inline mica_lanes mica_lanes_ceil(mica_lanes v) { return _mm512_ceil_ps(v); }
+
 /* Lanes first..end-1 of v (both may lie outside of the vector), `other` in the rest. */
 static inline mica_lanes mica_lanes_keep(mica_lanes v, int64_t first, int64_t end,
                                          mica_lanes other) {
@@ -83,6 +87,7 @@ static inline mica_lanes mica_lanes_round(mica_lanes v) { /* half to even */
 }
 static inline mica_lanes mica_lanes_and(mica_lanes a, mica_lanes b) { return _mm512_and_ps(a, b); }
 static inline mica_lanes mica_lanes_or(mica_lanes a, mica_lanes b) { return _mm512_or_ps(a, b); }
+static inline mica_lanes mica_lanes_xor(mica_lanes a, mica_lanes b) { return _mm512_xor_ps(a, b); }
 static inline mica_lanes mica_lanes_andnot(mica_lanes a, mica_lanes b) { /* ~a & b */
     return _mm512_andnot_ps(a, b);
 }
@@ -90,6 +95,10 @@ static inline mica_lanes mica_lanes_andnot(mica_lanes a, mica_lanes b) { /* ~a &
 static inline mica_lanes mica_lanes_pick_less(mica_lanes a, mica_lanes b, mica_lanes yes,
                                               mica_lanes no) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+}
+/* v, but NaN where x or y is. */
+static inline mica_lanes mica_lanes_spread_nan(mica_lanes v, mica_lanes x, mica_lanes y) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_UNORD_Q), v, mica_lanes_add(x, y));
 }
 static inline mica_lanes_integers mica_lanes_to_integers(mica_lanes v) {
     return _mm512_cvtps_epi32(v);

@@ -79,7 +79,7 @@ static void vector_accuracy(void **state) {
     static const mica_unary_kind kinds[] = {MICA_UNARY_EXP, MICA_UNARY_SIGMOID, MICA_UNARY_TANH};
     vector_case c = {.x = malloc(VECTOR_COUNT * sizeof(float))};
     for (uint32_t i = 0; i < VECTOR_COUNT; i++) c.x[i] = mica_f32_from_bits(i * 32749);
-    for (int l = 0; l < 3; l++)
+    for (int l = 0; l < OP_TEST_LEVELS; l++)
         for (int k = 0; k < 3; k++) {
             size_t count;
             c.kind = kinds[k];

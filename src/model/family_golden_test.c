@@ -11,7 +11,7 @@
 #define GOLDEN MICA_SOURCE_DIR "/tests/data/golden"
 #define LOGIT_TOLERANCE 1e-4
 #define N_GREEDY 24
-#define N_LEVELS 3
+#define N_LEVELS 4
 
 /* Folders: a family, or a family and what is special in it. */
 static const char *const family_names[] = {
@@ -20,7 +20,7 @@ static const char *const family_names[] = {
     "phi3_partial", "smollm3",          "smollm3_window",  "llama_linear", "llama_dynamic",
     "llama_yarn",   "llama_yarn_exact", "qwen3_moe_window"};
 static const char *const config_names[] = {"config.json", "config.v5.json"};
-static const char *const levels[N_LEVELS] = {"scalar", "avx2", "avx512"};
+static const char *const levels[N_LEVELS] = {"scalar", "avx2", "avx512", "neon"};
 
 /* A folder with the family's weights and one of its configurations. */
 static void make_folder(test_folder *f, const char *family, const char *config) {

@@ -349,10 +349,10 @@ static void plain_experts(void **state) {
     const char *data = test_data_folder();
     if (!data) skip();
     static const char *const configs[] = {"config.json", "config.v5.json"};
-    static const char *const levels[] = {"scalar", "avx2", "avx512"};
+    static const char *const levels[] = {"scalar", "avx2", "avx512", "neon"};
     char golden[1024];
     snprintf(golden, sizeof golden, "%s/golden/gpt_oss", data);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 8; i++) {
         mica_error err = {0};
         test_folder f;
         model_fixture m;

@@ -1,5 +1,6 @@
 /* What several passes need: memory, walking and renumbering the graph, sizes, kernels. */
 #include "plan/draft.h"
+#include <math.h>
 #include <string.h>
 #include "base/checked.h"
 #include "base/error.h"
@@ -186,15 +187,32 @@ bool mica_draft_read_param(const mica_op *op, const mica_node *n, const char *na
     return false;
 }
 
+/* Of 16 bits: a sign, an exponent of so many bits, a mantissa. */
+static double decode_half(uint16_t bits, int exponent_bits) {
+    int mantissa_bits = 15 - exponent_bits, top = (1 << exponent_bits) - 1;
+    int exponent = bits >> mantissa_bits & top, mantissa = bits & ((1 << mantissa_bits) - 1);
+    int smallest = 2 - (1 << (exponent_bits - 1)) - mantissa_bits; /* of a unit of the mantissa */
+    double value = exponent ? ldexp(mantissa + (1 << mantissa_bits), exponent - 1 + smallest)
+                            : ldexp(mantissa, smallest);
+    if (exponent == top) value = mantissa ? (double)NAN : (double)INFINITY;
+    return bits >> 15 ? -value : value;
+}
+
 bool mica_draft_read_scalar(const mica_graph *g, mica_ref ref, double *out) {
     const mica_node *n = mica_graph_node(g, ref);
     if (n->op == MICA_OP_cast) n = mica_graph_node(g, n->inputs[0]);
     const uint8_t *element = mica_draft_find_element(n);
     float f;
+    uint16_t half;
     int32_t i;
     if (element && n->dtype == MICA_DTYPE_F32) {
         memcpy(&f, element, sizeof f);
         *out = (double)f;
+        return true;
+    }
+    if (element && (n->dtype == MICA_DTYPE_F16 || n->dtype == MICA_DTYPE_BF16)) {
+        memcpy(&half, element, sizeof half);
+        *out = n->dtype == MICA_DTYPE_F16 ? decode_half(half, 5) : decode_half(half, 8);
         return true;
     }
     if (element && n->dtype == MICA_DTYPE_I32) {
@@ -210,6 +228,10 @@ bool mica_draft_read_scalar(const mica_graph *g, mica_ref ref, double *out) {
 static bool does_fit(const mica_draft *d, const mica_kernel *k, mica_device_kind kind,
                      uint32_t features, const mica_node *n) {
     return k->device == kind && !(k->needs & ~features) && (!k->accepts || k->accepts(d->graph, n));
+}
+
+bool mica_draft_can_run(const mica_draft *d, const mica_node *n, const mica_kernel *k) {
+    return does_fit(d, k, d->runtime->device->backend->kind, d->runtime->limits.features, n);
 }
 
 /* The null device plans with the plain reference rows of the CPU: the last that fits. */
@@ -228,6 +250,16 @@ const mica_kernel *mica_draft_find_kernel(const mica_draft *d, const mica_node *
 }
 
 /* ---- sizes ---- */
+
+void mica_draft_cost(const mica_draft *d, const mica_node *n, mica_cost *out) {
+    const mica_op *op = mica_draft_op(d, n);
+    *out = (mica_cost){.bytes = mica_node_bytes(n, NULL),
+                       .flops = (uint64_t)mica_shape_count(&n->shape)};
+    for (int i = 0; i < n->n_inputs && !op->cost; i++)
+        if (n->inputs[i])
+            out->bytes += mica_node_bytes(mica_graph_node(d->graph, n->inputs[i]), NULL);
+    if (op->cost) op->cost(d->graph, n, out);
+}
 
 uint64_t mica_node_bytes(const mica_node *n, uint64_t offsets[MICA_PARTS_MAX]) {
     uint64_t bytes = 0;

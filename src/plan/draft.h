@@ -24,8 +24,11 @@ typedef struct mica_draft {
     size_t n_segments;
     mica_binding *bindings; /* from place on; [0] is the arena */
     size_t n_bindings;
-    uint64_t arena_bytes; /* peak of the arena */
-    mica_step *steps;     /* from sync on */
+    uint64_t arena_bytes;       /* peak of the arena */
+    uint64_t arena_value_bytes; /* of that for values; behind them what steps share meanwhile */
+    uint64_t arena_floor_bytes; /* the most of those values that is alive at once */
+    uint64_t private_bytes;     /* peak of each worker's own */
+    mica_step *steps;           /* from sync on */
     size_t n_steps;
     mica_plan *plan; /* from seal on; then owns graph */
 } mica_draft;
@@ -48,6 +51,8 @@ mica_status mica_pass_fuse(mica_draft *d, mica_error *err);
 mica_status mica_pass_lower(mica_draft *d, mica_error *err);
 /* An order in which values are not overwritten before their last reader, and few are alive. */
 mica_status mica_pass_order(mica_draft *d, mica_error *err);
+/* Small steps that every worker does for itself, so that no barrier stands behind them. */
+mica_status mica_pass_replicate(mica_draft *d, mica_error *err);
 /* Bindings, and a place in one of them for every node. */
 mica_status mica_pass_place(mica_draft *d, mica_error *err);
 /* A kernel for every node that runs. */
@@ -102,10 +107,15 @@ uint8_t *mica_draft_find_overwritten(mica_draft *d);
 bool mica_draft_read_param(const mica_op *op, const mica_node *n, const char *name, int32_t *out);
 /* The bytes of a one-element DATA node in host memory, whose value is known; else NULL. */
 const uint8_t *mica_draft_find_element(const mica_node *n);
-/* The value of a one-element f32 or i32 array in host memory, or of a cast of one before it is
- * rounded (0 and 1 stay what they are). */
+/* The value of a one-element array of f32, f16, bf16 or i32 in host memory, or of a cast of one
+ * before it is rounded (0 and 1 stay what they are). */
 bool mica_draft_read_scalar(const mica_graph *g, mica_ref ref, double *out);
 
+/* What the op states, or else its inputs and its result once, and one operation an element. */
+void mica_draft_cost(const mica_draft *d, const mica_node *n, mica_cost *out);
+
+/* Whether the device has what the kernel needs, and the kernel takes the node. */
+bool mica_draft_can_run(const mica_draft *d, const mica_node *n, const mica_kernel *k);
 /* The kernel that the device runs for the node, or NULL. */
 const mica_kernel *mica_draft_find_kernel(const mica_draft *d, const mica_node *n);
 

@@ -79,7 +79,7 @@ static bool can_absorb(const mica_fusion *f, mica_ref ref, const mica_node *user
 static int add_operand(const mica_fusion *f, chain *c, mica_ref ref, const mica_node *user) {
     const mica_node *n = mica_graph_node(f->draft->graph, ref);
     double value;
-    if (n->op == MICA_OP_DATA && n->dtype == MICA_DTYPE_F32 &&
+    if (n->op == MICA_OP_DATA && is_float(n) &&
         mica_draft_read_scalar(f->draft->graph, ref, &value)) {
         int r = add_constant(c, (float)value);
         if (r >= 0) return r;

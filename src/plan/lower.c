@@ -1,7 +1,7 @@
 /* Pass lower: what the device cannot run as it is. An input with strides that the op does not take
- * is copied; a value that an effect must not overwrite (data, weights, an output, one that another
- * effect overwrites too) is copied first; a node without a kernel is replaced by its composed
- * meaning, whose nodes are lowered in the next round. */
+ * is copied, once for all its readers; a value that an effect must not overwrite (data, weights, an
+ * output, one that another effect overwrites too) is copied first; a node without a kernel is
+ * replaced by its composed meaning, whose nodes are lowered in the next round. */
 #include <string.h>
 #include "base/error.h"
 #include "plan/draft.h"
@@ -197,11 +197,17 @@ static mica_status run_round(lowering *l, mica_error *err) {
     return mica_draft_sweep(d, NULL, 0, err);
 }
 
+/* Composed forms and copies of several rounds have parts in common, and constants. */
+static mica_status simplify_again(mica_draft *d, mica_error *err) {
+    return mica_draft_is_off(d, "simplify") ? MICA_STATUS_OK : mica_pass_simplify(d, err);
+}
+
 mica_status mica_pass_lower(mica_draft *d, mica_error *err) {
     lowering l = {.draft = d};
     for (int round = 0; round < LOWER_ROUNDS_MAX; round++) {
         mica_status st = run_round(&l, err);
-        if (st != MICA_STATUS_OK || !l.has_changed) return st;
+        if (st != MICA_STATUS_OK) return st;
+        if (!l.has_changed) return round ? simplify_again(d, err) : st;
     }
     return mica_fail(err, MICA_STATUS_INTERNAL, "composed forms nest deeper than %d",
                      LOWER_ROUNDS_MAX);

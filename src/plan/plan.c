@@ -1,36 +1,89 @@
-/* The list of passes. Each is one file with one signature; an optional one can be switched off by
- * name, and after each the draft can be dumped as IR text. order and place do their necessary part
- * even when switched off: an order that is right, and a place of its own for every node. */
+/* The list of passes. Each is one file with one signature; some can be switched off by name, and
+ * after each the draft can be dumped as IR text. order and place do their necessary part even when
+ * switched off: an order that is right, and a place of its own for every node. */
 #include "plan/plan.h"
 #include <string.h>
 #include "base/error.h"
 #include "core/ir_text.h"
 #include "plan/draft.h"
 
+/* What switching a pass off by name does. */
+typedef enum pass_switch {
+    SWITCH_NONE,   /* there is no such switch */
+    SWITCH_SKIPS,  /* it is not run */
+    SWITCH_WITHIN, /* it does what is necessary: see its file */
+} pass_switch;
+
 static const struct {
     const char *name;
-    mica_pass_function run;
-    bool is_optional;
+    mica_pass_function run; /* NULL = a part of the pass before that has a switch of its own */
+    pass_switch off;
 } passes[] = {
-    {"collect", mica_pass_collect, false},
-    {"check", mica_pass_check, false},
-    {"assign", mica_pass_assign, false},
+    {"collect", mica_pass_collect, SWITCH_NONE},
+    {"check", mica_pass_check, SWITCH_NONE},
+    {"assign", mica_pass_assign, SWITCH_NONE},
     /* shard stands here once a plan has several devices. */
-    {"simplify", mica_pass_simplify, true},
-    {"fuse", mica_pass_fuse, true},
-    {"lower", mica_pass_lower, false},
-    {"order", mica_pass_order, false},
-    {"place", mica_pass_place, false},
-    {"select", mica_pass_select, false},
-    {"sync", mica_pass_sync, false},
-    {"seal", mica_pass_seal, false},
+    {"simplify", mica_pass_simplify, SWITCH_SKIPS},
+    {"fuse", mica_pass_fuse, SWITCH_SKIPS},
+    {"lower", mica_pass_lower, SWITCH_NONE},
+    {"order", mica_pass_order, SWITCH_WITHIN},
+    {"replicate", mica_pass_replicate, SWITCH_SKIPS},
+    {"place", mica_pass_place, SWITCH_WITHIN},
+    {"donation", NULL, SWITCH_WITHIN},
+    {"select", mica_pass_select, SWITCH_NONE},
+    {"sync", mica_pass_sync, SWITCH_NONE},
+    {"seal", mica_pass_seal, SWITCH_NONE},
 };
+
+#define PASSES (sizeof passes / sizeof *passes)
+
+/* ---- names ---- */
+
+static bool can_dump(size_t pass) { return passes[pass].run != NULL; }
+static bool can_switch(size_t pass) { return passes[pass].off != SWITCH_NONE; }
+
+static bool is_known(mica_slice name, bool (*is_wanted)(size_t)) {
+    for (size_t i = 0; i < PASSES; i++)
+        if (is_wanted(i) && mica_slice_is(name, passes[i].name)) return true;
+    return false;
+}
+
+static mica_status fail_name(mica_slice name, const char *option, bool (*is_wanted)(size_t),
+                             const char *last, mica_error *err) {
+    char names[256];
+    size_t bytes = 0;
+    for (size_t i = 0; i < PASSES; i++)
+        if (is_wanted(i) && bytes < sizeof names)
+            bytes += mica_format(names + bytes, sizeof names - bytes, "%s%s", bytes ? ", " : "",
+                                 passes[i].name);
+    return mica_fail(err, MICA_STATUS_INVALID, "%s \"%.*s\": wanted %s%s", option,
+                     name.bytes < 40 ? (int)name.bytes : 40, name.data, names, last);
+}
+
+static mica_status check_list(const char *list, const char *option, bool (*is_wanted)(size_t),
+                              const char *last, mica_error *err) {
+    while (list && *list) {
+        mica_slice name = mica_slice_of(list, strcspn(list, ","));
+        bool is_all = *last && mica_slice_is(name, "all");
+        if (!is_all && !is_known(name, is_wanted))
+            return fail_name(name, option, is_wanted, last, err);
+        list += name.bytes;
+        if (*list == ',') list++;
+    }
+    return MICA_STATUS_OK;
+}
+
+mica_status mica_plan_check_names(const char *no_pass, const char *dump, mica_error *err) {
+    mica_status st = check_list(no_pass, "no-pass", can_switch, "", err);
+    return st == MICA_STATUS_OK ? check_list(dump, "dump", can_dump, " or all", err) : st;
+}
 
 /* ---- dump ---- */
 
 static void note_step(const mica_step *step, size_t index, mica_str *text) {
-    mica_str_append_format(text, " # step %zu%s grid=%u,%u,%u bytes=%llu flops=%llu", index,
-                           step->barrier_before ? " barrier" : "", step->grid[0], step->grid[1],
+    mica_str_append_format(text, " # step %zu%s%s grid=%u,%u,%u bytes=%llu flops=%llu", index,
+                           step->barrier_before ? " barrier" : "",
+                           step->is_private ? " private" : "", step->grid[0], step->grid[1],
                            step->grid[2], (unsigned long long)step->bytes,
                            (unsigned long long)step->flops);
     if (step->scratch_bytes) mica_str_append_format(text, " scratch=%zu", step->scratch_bytes);
@@ -50,7 +103,7 @@ static void note_node(void *context, mica_ref ref, mica_str *text) {
 }
 
 static void print_head(const mica_draft *d, mica_str *text) {
-    static const char *const kinds[] = {"arena", "buffer", "input", "output"};
+    static const char *const kinds[] = {"arena", "buffer", "input", "output", "private"};
     if (d->options && d->options->label) {
         char label[96];
         size_t bytes = strlen(d->options->label);
@@ -61,6 +114,8 @@ static void print_head(const mica_draft *d, mica_str *text) {
         mica_str_append_format(text, "# plan %s\n", label);
     }
     if (!d->plan) return;
+    mica_str_append_format(text, "# at most %llu bytes of the arena are in use at once\n",
+                           (unsigned long long)d->arena_floor_bytes);
     for (size_t b = 0; b < d->n_bindings; b++)
         mica_str_append_format(text, "# binding %zu %s %llu bytes\n", b, kinds[d->bindings[b].kind],
                                (unsigned long long)d->bindings[b].bytes);
@@ -68,7 +123,9 @@ static void print_head(const mica_draft *d, mica_str *text) {
 
 static mica_status dump(const mica_draft *d, const char *pass, mica_error *err) {
     mica_runtime *rt = d->runtime;
-    if (!rt->dump_callback || !mica_name_is_listed(rt->dump, pass, true)) return MICA_STATUS_OK;
+    if (!rt->dump_callback || (d->options && d->options->is_probe) ||
+        !mica_name_is_listed(rt->dump, pass, true))
+        return MICA_STATUS_OK;
     mica_str text;
     mica_str_init(&text, rt->host.allocator);
     note_state state = {d, 0};
@@ -87,8 +144,9 @@ bool mica_draft_is_off(const mica_draft *d, const char *pass) {
 }
 
 static mica_status run_passes(mica_draft *d, mica_error *err) {
-    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++) {
-        if (passes[i].is_optional && mica_draft_is_off(d, passes[i].name)) continue;
+    for (size_t i = 0; i < PASSES; i++) {
+        bool is_skipped = passes[i].off == SWITCH_SKIPS && mica_draft_is_off(d, passes[i].name);
+        if (!passes[i].run || is_skipped) continue;
         mica_status st = passes[i].run(d, err);
         if (st != MICA_STATUS_OK) return mica_fail_prefix(err, st, "plan, pass %s", passes[i].name);
         st = dump(d, passes[i].name, err);
@@ -104,7 +162,7 @@ mica_status mica_plan_build(mica_runtime *rt, const mica_graph *g, const mica_re
     d.source_outputs = outputs;
     d.n_outputs = n_outputs;
     mica_arena_init(&d.scratch, rt->host.allocator, 0);
-    rt->n_plans_built++;
+    if (!options || !options->is_probe) rt->n_plans_built++;
     mica_status st = run_passes(&d, err);
     if (st == MICA_STATUS_OK)
         *out = d.plan;

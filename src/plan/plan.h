@@ -12,3 +12,7 @@
 mica_status mica_plan_build(mica_runtime *rt, const mica_graph *g, const mica_ref *outputs,
                             size_t n_outputs, const mica_plan_options *options, mica_plan **out,
                             mica_error *err);
+
+/* Checks the comma-separated names of passes to switch off and to dump; either may be NULL.
+ * Errors: INVALID with the names that there are. */
+mica_status mica_plan_check_names(const char *no_pass, const char *dump, mica_error *err);

@@ -90,16 +90,46 @@ static void test_composed(void **state) {
     expect_composed(compose_input, LONE_SOFTMAX, X "%2 = unary(%1) : f32[2, 3]\noutput %2\n");
 }
 
-/* An output's composed meaning ends in a node of its own: views and inputs are copied. */
+/* An output's composed meaning ends in a node of its own: inputs are copied, and views where they
+ * do not show all of what another node computes. */
 static void test_composed_output(void **state) {
     (void)state;
     static const char text[] = X "%2 = softmax(%1) : f32[2, 3]\noutput %2\n";
     expect_composed(compose_input, text, X "%2 = cast(%1) {dtype=12} : f32[2, 3]\noutput %2\n");
     expect_composed(compose_view, text,
                     X "%2 = unary(%1) {kind=1} : f32[2, 3]\n"
-                      "%3 = permute(%2) {order=[1, 0]} : f32[3, 2]\n"
-                      "%4 = permute(%3) {order=[1, 0]} : f32[2, 3]\n"
-                      "%5 = cast(%4) {dtype=12} : f32[2, 3]\noutput %5\n");
+                      "output %2\n");
+}
+
+/* A copy serves all readers of the same view, whichever round of lowering they come from, and equal
+ * parts of composed forms are computed once. */
+static mica_ref compose_transposed(mica_graph *g, const mica_node *n) {
+    int8_t order[MICA_RANK_MAX] = {1, 0};
+    mica_ref x = mica_graph_add(g, MICA_OP_permute, n->inputs, 1, order, sizeof order);
+    x = add_unary(g, add_unary(g, x, 1), 2);
+    return mica_graph_add(g, MICA_OP_permute, &x, 1, order, sizeof order);
+}
+
+static void test_shared_parts(void **state) {
+    (void)state;
+    plan_test t = {.pass = "lower"};
+    plan_test_open(&t);
+    t.ops[MICA_OP_unary].strided = 0;
+    t.ops[MICA_OP_softmax].n_kernels = 0;
+    t.ops[MICA_OP_softmax].compose = compose_transposed;
+    plan_test_expect(&t,
+                     X "%2 = permute(%1) {order=[1, 0]} : f32[3, 2]\n"
+                       "%3 = unary(%2) {kind=3} : f32[3, 2]\n"
+                       "%4 = softmax(%1) : f32[2, 3]\n"
+                       "%5 = permute(%4) {order=[1, 0]} : f32[3, 2]\n"
+                       "%6 = binary(%3, %5) : f32[3, 2]\noutput %6\n",
+                     X "%2 = permute(%1) {order=[1, 0]} : f32[3, 2]\n"
+                       "%3 = cast(%2) {dtype=12} : f32[3, 2]\n"
+                       "%4 = unary(%3) {kind=3} : f32[3, 2]\n"
+                       "%5 = unary(%3) {kind=1} : f32[3, 2]\n"
+                       "%6 = unary(%5) {kind=2} : f32[3, 2]\n"
+                       "%7 = binary(%4, %6) : f32[3, 2]\noutput %7\n");
+    plan_test_close(&t);
 }
 
 static void refuse_composed(mica_ref (*compose)(mica_graph *, const mica_node *), mica_status st,
@@ -153,7 +183,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_strided_inputs),  cmocka_unit_test(test_composed),
         cmocka_unit_test(test_composed_output), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_effects),
+        cmocka_unit_test(test_effects),         cmocka_unit_test(test_shared_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -219,6 +219,49 @@ static mica_status launch_outside(mica_launch *l, const mica_node *n, mica_error
     return MICA_STATUS_OK;
 }
 
+typedef struct shared_args {
+    mica_address x, out, shared;
+} shared_args;
+
+/* As many bytes as the node has elements, times 100. */
+static mica_status launch_sharing(mica_launch *l, const mica_node *n, mica_error *err) {
+    shared_args *a = mica_launch_args(l, sizeof *a);
+    if (!a) return mica_fail_memory(err, sizeof *a, "arguments");
+    mica_launch_read(l, &a->x, n->inputs[0], 0);
+    mica_launch_write(l, &a->out, n, 0);
+    mica_launch_shared(l, &a->shared, 100 * (uint64_t)mica_shape_count(&n->shape));
+    return MICA_STATUS_OK;
+}
+
+/* Memory that a step's workers share lies behind the arena's values, as large as the largest needs
+ * it; independent steps that use it wait for each other. */
+static void test_shared_memory(void **state) {
+    (void)state;
+    static const char text[] = "%1 = input \"x\" : f32[40]\n"
+                               "%2 = input \"y\" : f32[50]\n"
+                               "%3 = unary(%1) : f32[40]\n"
+                               "%4 = unary(%2) : f32[50]\n"
+                               "%5 = reduce(%3) {axis=0} : f32[]\n"
+                               "output %4, %5\n";
+    plan_test t = {.no_pass = "order"};
+    plan_test_open(&t);
+    expect_barriers(&t, text, "..|");
+    uint64_t values = t.plan->segments[0].arena_bytes;
+    t.ops[MICA_OP_unary].launch = launch_sharing;
+    expect_barriers(&t, text, ".||");
+    const mica_segment *s = &t.plan->segments[0];
+    assert_int_equal(s->arena_bytes, (values + 63) / 64 * 64 + 5000);
+    assert_int_equal(t.plan->bindings[0].bytes, s->arena_bytes);
+    for (int i = 0; i < 2; i++) {
+        const mica_operand *o = &s->steps[i].operands[2];
+        assert_int_equal(o->binding, 0);
+        assert_int_equal(o->access, MICA_ACCESS_READ | MICA_ACCESS_WRITE);
+        assert_int_equal(o->offset, (values + 63) / 64 * 64);
+        assert_int_equal(o->bytes, i ? 4000 : 5000);
+    }
+    plan_test_close(&t);
+}
+
 static mica_status launch_refusing(mica_launch *l, const mica_node *n, mica_error *err) {
     (void)l;
     (void)n;
@@ -243,7 +286,7 @@ int main(void) {
         cmocka_unit_test(test_read_after_write), cmocka_unit_test(test_write_after_read),
         cmocka_unit_test(test_ranges),           cmocka_unit_test(test_operands),
         cmocka_unit_test(test_random_chains),    cmocka_unit_test(test_bad_launch),
-        cmocka_unit_test(test_many_ranges),
+        cmocka_unit_test(test_many_ranges),      cmocka_unit_test(test_shared_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

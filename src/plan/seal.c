@@ -9,12 +9,31 @@ static void fill_segment(mica_draft *d, mica_plan *plan) {
     segment->steps = d->steps;
     segment->n_steps = d->n_steps;
     segment->arena_bytes = d->arena_bytes;
+    segment->private_bytes = d->private_bytes;
     for (size_t i = 0; i < d->n_steps; i++) {
         const mica_step *step = &d->steps[i];
         plan->flops += step->flops;
         if (step->scratch_bytes > segment->scratch_bytes)
             segment->scratch_bytes = step->scratch_bytes;
     }
+}
+
+/* Not for plans that run once. */
+static void log_totals(const mica_draft *d) {
+    const char *label = d->options && d->options->label ? d->options->label : "";
+    size_t n_barriers = 0;
+    bool has_inputs = false;
+    if (d->options && d->options->is_probe) return;
+    for (size_t i = 0; i < d->n_steps; i++) n_barriers += d->steps[i].barrier_before;
+    for (size_t b = 0; b < d->n_bindings; b++) has_inputs |= d->bindings[b].kind == MICA_BIND_INPUT;
+    if (!has_inputs) return;
+    mica_host_log(&d->runtime->host, MICA_LOG_INFO,
+                  "plan %s: %zu steps, %zu barriers, activations of %llu bytes (%llu in use at "
+                  "once), %llu within steps and %llu for each worker",
+                  label, d->n_steps, n_barriers, (unsigned long long)d->arena_value_bytes,
+                  (unsigned long long)d->arena_floor_bytes,
+                  (unsigned long long)(d->arena_bytes - d->arena_value_bytes),
+                  (unsigned long long)d->private_bytes);
 }
 
 mica_status mica_pass_seal(mica_draft *d, mica_error *err) {
@@ -33,5 +52,6 @@ mica_status mica_pass_seal(mica_draft *d, mica_error *err) {
             plan->weight_bytes += binding->bytes;
     }
     d->plan = plan;
+    log_totals(d);
     return MICA_STATUS_OK;
 }

@@ -1,17 +1,18 @@
-/* Pass simplify: one walk in node order that merges equal nodes and removes those that change
- * nothing, then drops what nobody needs any more. Operands come first, so one walk reaches the
- * fixed point.
+/* Pass simplify: constants are computed (fold.c); then one walk in node order merges equal nodes
+ * and removes those that change nothing, and what nobody needs any more is dropped. Operands come
+ * first, so one walk reaches the fixed point.
  *
- * Removed: casts of a contiguous array to its own dtype; views with their storage's own geometry;
- * x * 1, x / 1, x - 0 and, for integers, x + 0. Not x + 0 for floats: -0 + 0 is +0. Views of views
- * need no rule: every view names the owner of the storage, so those between are dead code.
+ * Removed: casts of a contiguous array to its own dtype, also by way of a wider one; views with
+ * their storage's own geometry; x * 1, x / 1, x - 0, x + -0 and, for integers, x + 0 (not for
+ * floats: -0 + 0 is +0); a choice between equals; two negations; a concat of one array. Views of
+ * views need no rule: every view names the owner of the storage, so those between are dead code.
  *
  * Outputs are computed by a node of their own, because each has a buffer of its own. Values that an
  * effect overwrites take no part: one more reader could come too late. */
 #include <string.h>
 #include "base/error.h"
 #include "mica/ops.h"
-#include "plan/draft.h"
+#include "plan/fold.h"
 
 typedef struct simplifier {
     mica_draft *draft;
@@ -45,13 +46,45 @@ static uint64_t hash_leaf(uint64_t hash, const mica_node *n) {
     return mix(mix(hash, (uintptr_t)n->storage[0].buffer), n->storage[0].offset);
 }
 
-static uint64_t hash_node(const mica_node *n) {
+/* Whether a and b give the bits of b and a; a NaN may be the other one's. Not the smaller and the
+ * larger of two floats: of -0 and +0 the kernels take one by its side. */
+static bool is_commutative(const mica_draft *d, const mica_node *n) {
+    int32_t kind;
+    if (n->op != MICA_OP_binary || !mica_draft_read_param(mica_draft_op(d, n), n, "kind", &kind))
+        return false;
+    switch (kind) {
+    case MICA_BINARY_ADD:
+    case MICA_BINARY_MUL:
+    case MICA_BINARY_EQUAL:
+    case MICA_BINARY_NOT_EQUAL:
+    case MICA_BINARY_AND:
+    case MICA_BINARY_OR:
+        return true;
+    case MICA_BINARY_MIN:
+    case MICA_BINARY_MAX:
+        return !mica_dtype_is_float((mica_dtype)n->dtype);
+    default:
+        return false;
+    }
+}
+
+/* The inputs in an order that is the same for all nodes with equal results. */
+static void sort_inputs(const mica_draft *d, const mica_node *n, mica_ref out[MICA_INPUTS_MAX]) {
+    memcpy(out, n->inputs, n->n_inputs * sizeof *n->inputs);
+    if (n->n_inputs != 2 || n->inputs[0] <= n->inputs[1] || !is_commutative(d, n)) return;
+    out[0] = n->inputs[1];
+    out[1] = n->inputs[0];
+}
+
+static uint64_t hash_node(const mica_draft *d, const mica_node *n) {
+    mica_ref inputs[MICA_INPUTS_MAX];
     uint64_t hash = mix(n->dtype, n->live);
     hash = mix_bytes(hash, n->shape.dims, (size_t)n->shape.rank * sizeof *n->shape.dims);
     if (n->is_view) return hash_view(hash, n);
     hash = mix(hash, n->op);
     if (mica_node_is_leaf(n)) return hash_leaf(hash, n);
-    hash = mix_bytes(hash, n->inputs, n->n_inputs * sizeof *n->inputs);
+    sort_inputs(d, n, inputs);
+    hash = mix_bytes(hash, inputs, n->n_inputs * sizeof *inputs);
     return mix_bytes(hash, n->params.bytes, sizeof n->params.bytes);
 }
 
@@ -73,15 +106,17 @@ static bool is_same_leaf(const mica_node *a, const mica_node *b) {
     return a->storage[0].buffer != NULL;
 }
 
-static bool is_same_node(const mica_node *a, const mica_node *b) {
+static bool is_same_node(const mica_draft *d, const mica_node *a, const mica_node *b) {
+    mica_ref x[MICA_INPUTS_MAX], y[MICA_INPUTS_MAX];
     if (a->is_view != b->is_view || !is_same_type(a, b)) return false;
     if (a->is_view)
         return a->view_of == b->view_of && a->view_offset == b->view_offset &&
                memcmp(a->strides, b->strides, (size_t)a->shape.rank * sizeof *a->strides) == 0;
     if (a->op != b->op) return false;
     if (mica_node_is_leaf(a)) return is_same_leaf(a, b);
-    return a->n_inputs == b->n_inputs &&
-           memcmp(a->inputs, b->inputs, a->n_inputs * sizeof *a->inputs) == 0 &&
+    sort_inputs(d, a, x);
+    sort_inputs(d, b, y);
+    return a->n_inputs == b->n_inputs && memcmp(x, y, a->n_inputs * sizeof *x) == 0 &&
            memcmp(a->params.bytes, b->params.bytes, sizeof a->params.bytes) == 0;
 }
 
@@ -89,9 +124,9 @@ static bool is_same_node(const mica_node *a, const mica_node *b) {
 static mica_ref find_equal(simplifier *s, mica_ref ref) {
     const mica_graph *g = s->draft->graph;
     const mica_node *n = mica_graph_node(g, ref);
-    uint32_t at = (uint32_t)hash_node(n) & s->mask;
+    uint32_t at = (uint32_t)hash_node(s->draft, n) & s->mask;
     for (; s->slots[at]; at = (at + 1) & s->mask)
-        if (is_same_node(mica_graph_node(g, s->slots[at]), n)) return s->slots[at];
+        if (is_same_node(s->draft, mica_graph_node(g, s->slots[at]), n)) return s->slots[at];
     s->slots[at] = ref;
     return 0;
 }
@@ -135,22 +170,71 @@ static mica_ref simplify_binary(const simplifier *s, const mica_op *op, const mi
     return 0;
 }
 
+/* Every value of the narrow type has one in the wide type that rounds back to it. */
+static bool is_widened(mica_dtype narrow, mica_dtype wide) {
+    if (wide == MICA_DTYPE_F64) return mica_dtype_is_float(narrow);
+    return wide == MICA_DTYPE_F32 && (narrow == MICA_DTYPE_F16 || narrow == MICA_DTYPE_BF16);
+}
+
+/* A cast, or a cast back. */
+static mica_ref simplify_cast(const mica_graph *g, const mica_node *n) {
+    const mica_node *x = mica_graph_node(g, n->inputs[0]);
+    if (x->dtype == n->dtype || x->op != MICA_OP_cast) return n->inputs[0];
+    return is_widened((mica_dtype)n->dtype, (mica_dtype)x->dtype) ? x->inputs[0] : 0;
+}
+
+/* -(-x), !!x. */
+static mica_ref simplify_unary(const mica_draft *d, const mica_node *n) {
+    const mica_node *x = mica_graph_node(d->graph, n->inputs[0]);
+    int32_t outer, inner;
+    if (x->op != MICA_OP_unary || !mica_draft_read_param(mica_draft_op(d, n), n, "kind", &outer) ||
+        !mica_draft_read_param(mica_draft_op(d, x), x, "kind", &inner) || outer != inner)
+        return 0;
+    return outer == MICA_UNARY_NEGATE || outer == MICA_UNARY_NOT ? x->inputs[0] : 0;
+}
+
+static mica_ref find_equivalent(const simplifier *s, const mica_node *n) {
+    const mica_draft *d = s->draft;
+    if (n->is_view) return n->view_offset == 0 && mica_node_is_contiguous(n) ? n->view_of : 0;
+    switch (n->op) {
+    case MICA_OP_cast:
+        return simplify_cast(d->graph, n);
+    case MICA_OP_unary:
+        return simplify_unary(d, n);
+    case MICA_OP_binary:
+        return simplify_binary(s, mica_draft_op(d, n), n);
+    case MICA_OP_select:
+        return n->inputs[1] == n->inputs[2] ? n->inputs[1] : 0;
+    case MICA_OP_concat:
+        return n->n_inputs == 1 ? n->inputs[0] : 0;
+    default:
+        return 0;
+    }
+}
+
 static mica_ref simplify_node(const simplifier *s, const mica_node *n) {
     const mica_graph *g = s->draft->graph;
-    mica_ref by = 0;
-    if (n->is_view) {
-        bool is_whole = n->view_offset == 0 && mica_node_is_contiguous(n);
-        by = is_whole ? n->view_of : 0;
-    } else if (n->op == MICA_OP_cast) {
-        by = n->inputs[0];
-    } else if (n->op == MICA_OP_binary) {
-        by = simplify_binary(s, mica_draft_op(s->draft, n), n);
-    }
+    mica_ref by = find_equivalent(s, n);
     if (!by || !can_replace(g, n, by)) return 0;
     return !n->is_view && s->is_overwritten[mica_node_root(g, by)] ? 0 : by;
 }
 
 /* ---- the walk ---- */
+
+/* A value that another node computes can go straight to the output's buffer. */
+static bool can_be_output(const simplifier *s, mica_ref ref) {
+    const mica_node *n = mica_graph_node(s->draft->graph, ref);
+    return mica_node_is_computed(n) && !n->is_output && !mica_draft_is_effect(s->draft, n) &&
+           !s->is_overwritten[ref];
+}
+
+/* What stands for an output that changes nothing, which is then the output; or 0. */
+static mica_ref hand_output_over(const simplifier *s, mica_node *n, mica_ref by) {
+    if (!by || !can_be_output(s, by)) return 0;
+    n->is_output = 0;
+    mica_graph_node(s->draft->graph, by)->is_output = 1;
+    return by;
+}
 
 static mica_status simplify_ref(simplifier *s, mica_ref ref, mica_error *err) {
     mica_draft *d = s->draft;
@@ -162,7 +246,8 @@ static mica_status simplify_ref(simplifier *s, mica_ref ref, mica_error *err) {
     }
     if (mica_draft_is_effect(d, n)) return MICA_STATUS_OK;
     if (!n->is_view && s->is_overwritten[ref]) return MICA_STATUS_OK;
-    mica_ref by = n->is_output || mica_node_is_leaf(n) ? 0 : simplify_node(s, n);
+    mica_ref by = mica_node_is_leaf(n) ? 0 : simplify_node(s, n);
+    if (n->is_output) by = hand_output_over(s, n, by);
     if (!by) by = find_equal(s, ref);
     if (by && !n->is_output) s->map[ref] = by;
     return MICA_STATUS_OK;
@@ -182,7 +267,9 @@ static mica_status open_simplifier(mica_draft *d, simplifier *s, mica_error *err
 
 mica_status mica_pass_simplify(mica_draft *d, mica_error *err) {
     simplifier s;
-    mica_status st = open_simplifier(d, &s, err);
+    mica_status st = mica_draft_fold(d, err);
+    if (st != MICA_STATUS_OK) return st;
+    st = open_simplifier(d, &s, err);
     uint32_t count = mica_graph_count(d->graph);
     for (mica_ref r = 1; r < count && st == MICA_STATUS_OK; r++) st = simplify_ref(&s, r, err);
     if (st != MICA_STATUS_OK) return st;

@@ -20,6 +20,7 @@ typedef struct byte_range {
 /* What launch callbacks reach through mica_launch.builder. */
 struct mica_plan_builder {
     mica_draft *draft;
+    uint64_t values_bytes; /* of the arena: what is behind them is lent to one step after another */
 };
 
 typedef struct syncer {
@@ -89,6 +90,14 @@ static void locate(const mica_launch *l, mica_ref ref, int part, uint16_t *bindi
     *bytes = extent_bytes(n, part);
 }
 
+static void reserve(const mica_launch *l, uint64_t bytes, uint16_t *binding, uint64_t *offset) {
+    mica_draft *d = l->builder->draft;
+    *binding = 0;
+    *offset = l->builder->values_bytes;
+    if (d->arena_bytes < *offset + bytes) d->arena_bytes = *offset + bytes;
+    d->bindings[0].bytes = d->arena_bytes;
+}
+
 /* ---- hazards ---- */
 
 /* Views that run backwards begin at their highest address; the bytes below count as well. */
@@ -134,9 +143,10 @@ static bool needs_barrier(const syncer *s, const byte_range *ranges, size_t n) {
     return false;
 }
 
-/* Ranges of bindings that no step writes need no memory. */
-static bool can_be_written(const syncer *s, const byte_range *r) {
-    return s->draft->bindings[r->binding].kind != MICA_BIND_BUFFER;
+/* Ranges of bindings that no step writes, or only for its own worker, need no memory. */
+static bool can_conflict(const syncer *s, const byte_range *r) {
+    mica_binding_kind kind = s->draft->bindings[r->binding].kind;
+    return kind != MICA_BIND_BUFFER && kind != MICA_BIND_PRIVATE;
 }
 
 static void set_barrier(syncer *s, mica_step *step) {
@@ -145,22 +155,10 @@ static void set_barrier(syncer *s, mica_step *step) {
     step->barrier_before = needs_barrier(s, ranges, n);
     if (step->barrier_before) s->n_ranges = 0;
     for (size_t i = 0; i < n; i++)
-        if (can_be_written(s, &ranges[i])) s->ranges[s->n_ranges++] = ranges[i];
+        if (can_conflict(s, &ranges[i])) s->ranges[s->n_ranges++] = ranges[i];
 }
 
 /* ---- steps ---- */
-
-static void find_cost(const mica_draft *d, const mica_node *n, mica_step *step) {
-    const mica_op *op = mica_draft_op(d, n);
-    mica_cost cost = {.bytes = mica_node_bytes(n, NULL),
-                      .flops = (uint64_t)mica_shape_count(&n->shape)};
-    for (int i = 0; i < n->n_inputs && !op->cost; i++)
-        if (n->inputs[i])
-            cost.bytes += mica_node_bytes(mica_graph_node(d->graph, n->inputs[i]), NULL);
-    if (op->cost) op->cost(d->graph, n, &cost);
-    step->bytes = cost.bytes;
-    step->flops = cost.flops;
-}
 
 /* Operands must lie in the argument struct, and their ranges in the binding. */
 static bool is_sane(const mica_draft *d, const mica_step *step) {
@@ -196,6 +194,7 @@ static mica_status make_step(syncer *s, mica_ref ref, mica_step *step, mica_erro
     const mica_op *op = mica_draft_op(d, n);
     mica_status st = MICA_STATUS_OK;
     *step = (mica_step){.kernel = n->kernel, .node = ref, .grid = {1, 1, 1}, .group = {1, 1, 1}};
+    step->is_private = n->is_private;
     s->launch.step = step;
     st = op->launch(&s->launch, n, err);
     if (s->launch.failed) return mica_draft_fail_memory(d, "arguments", err);
@@ -204,7 +203,10 @@ static mica_status make_step(syncer *s, mica_ref ref, mica_step *step, mica_erro
     MICA_REQUIRE(is_sane(d, step), MICA_STATUS_INTERNAL,
                  "launch of %s: an operand lies outside its arguments or binding", op->name);
     if (n->kernel->scratch_bytes) step->scratch_bytes = n->kernel->scratch_bytes(d->graph, n);
-    find_cost(d, n, step);
+    mica_cost cost;
+    mica_draft_cost(d, n, &cost);
+    step->bytes = cost.bytes;
+    step->flops = cost.flops;
     set_barrier(s, step);
 done:
     return st;
@@ -218,8 +220,11 @@ static size_t count_computed(const mica_graph *g) {
 }
 
 static mica_status open_syncer(mica_draft *d, syncer *s, mica_error *err) {
-    *s = (syncer){.draft = d, .builder = {d}};
-    s->launch = (mica_launch){.graph = d->graph, .allocate = allocate, .locate = locate};
+    *s = (syncer){.draft = d, .builder = {d, 0}};
+    s->builder.values_bytes =
+        (d->arena_bytes + MICA_PLAN_ALIGNMENT - 1) / MICA_PLAN_ALIGNMENT * MICA_PLAN_ALIGNMENT;
+    s->launch = (mica_launch){
+        .graph = d->graph, .allocate = allocate, .locate = locate, .reserve = reserve};
     s->launch.counts = d->graph->counts;
     s->ranges = mica_draft_scratch(d, SYNC_RANGES_MAX + SYNC_STEP_RANGES_MAX, sizeof *s->ranges);
     d->steps = mica_draft_keep(d, count_computed(d->graph) + 1, sizeof *d->steps);

@@ -6,6 +6,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 static uint64_t read_xcr0(void) {
     uint32_t low, high;
@@ -14,6 +18,16 @@ static uint64_t read_xcr0(void) {
 }
 
 static int bit(uint32_t word, int index) { return (int)(word >> index & 1u); }
+
+/* Linux saves tiles only for processes that ask (arch_prctl(2), ARCH_REQ_XCOMP_PERM of XTILEDATA);
+ * the permission then holds for all threads and for good. */
+static int may_use_tiles(void) {
+#if defined(__linux__)
+    return syscall(SYS_arch_prctl, 0x1023, 18) == 0;
+#else
+    return 0;
+#endif
+}
 
 uint32_t mica_cpu_features_detect(void) {
     uint32_t a, b, c, d, features = 0;
@@ -33,7 +47,8 @@ uint32_t mica_cpu_features_detect(void) {
     features |= MICA_CPU_AVX512;
     if (bit(c7, 11)) features |= MICA_CPU_AVX512_VNNI;
     if (bit(a71, 5)) features |= MICA_CPU_AVX512_BF16;
-    if (saves_tiles && bit(d7, 22) && bit(d7, 24) && bit(d7, 25)) features |= MICA_CPU_AMX;
+    if (saves_tiles && bit(d7, 22) && bit(d7, 24) && bit(d7, 25) && may_use_tiles())
+        features |= MICA_CPU_AMX;
     return features;
 }
 
@@ -48,14 +63,30 @@ void mica_cpu_name(char *out, size_t bytes) {
     size_t start = strspn(text, " ");
     snprintf(out, bytes, "%s", text[start] ? text + start : "x86-64");
 }
-#else
-uint32_t mica_cpu_features_detect(void) {
-#if defined(__ARM_NEON)
-    return MICA_CPU_NEON;
-#else
-    return 0;
-#endif
+#elif defined(__aarch64__)
+#if defined(__APPLE__)
+#include <sys/sysctl.h>
+
+static int has_dot_product(void) {
+    int value = 0;
+    size_t bytes = sizeof value;
+    return !sysctlbyname("hw.optional.arm.FEAT_DotProd", &value, &bytes, NULL, 0) && value;
 }
+#elif defined(__linux__)
+#include <sys/auxv.h>
+
+static int has_dot_product(void) { return getauxval(AT_HWCAP) >> 20 & 1; } /* HWCAP_ASIMDDP */
+#else
+static int has_dot_product(void) { return 0; }
+#endif
+
+uint32_t mica_cpu_features_detect(void) {
+    return MICA_CPU_NEON | (has_dot_product() ? (uint32_t)MICA_CPU_NEON_DOT : 0);
+}
+
+void mica_cpu_name(char *out, size_t bytes) { snprintf(out, bytes, "aarch64"); }
+#else
+uint32_t mica_cpu_features_detect(void) { return 0; }
 
 void mica_cpu_name(char *out, size_t bytes) { snprintf(out, bytes, "cpu"); }
 #endif
@@ -67,6 +98,9 @@ static const struct {
     {"scalar", 0},
     {"avx2", MICA_CPU_AVX2},
     {"avx512", MICA_CPU_AVX2 | MICA_CPU_AVX512 | MICA_CPU_AVX512_VNNI | MICA_CPU_AVX512_BF16},
+    {"amx",
+     MICA_CPU_AVX2 | MICA_CPU_AVX512 | MICA_CPU_AVX512_VNNI | MICA_CPU_AVX512_BF16 | MICA_CPU_AMX},
+    {"neon", MICA_CPU_NEON | MICA_CPU_NEON_DOT},
 };
 
 uint32_t mica_cpu_features_of_level(const char *level) {
@@ -76,14 +110,15 @@ uint32_t mica_cpu_features_of_level(const char *level) {
 }
 
 const char *mica_cpu_features_level(uint32_t features) {
+    if (features & MICA_CPU_AMX) return "amx";
     if (features & MICA_CPU_AVX512) return "avx512";
     if (features & MICA_CPU_AVX2) return "avx2";
     return features & MICA_CPU_NEON ? "neon" : "scalar";
 }
 
 void mica_cpu_features_format(uint32_t features, char *out, size_t bytes) {
-    static const char *const names[] = {"avx2",        "avx512", "avx512_vnni",
-                                        "avx512_bf16", "amx",    "neon"};
+    static const char *const names[] = {"avx2", "avx512", "avx512_vnni", "avx512_bf16",
+                                        "amx",  "neon",   "neon_dot"};
     size_t n = 0;
     out[0] = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

@@ -5,8 +5,8 @@
 
 /* MICA_CPU_* bits (core/cpu.h). */
 uint32_t mica_cpu_features_detect(void);
-/* The bits that remain at a level: "scalar", "avx2", "avx512"; UINT32_MAX is returned for a name
- * that is none of them. */
+/* The bits that remain at a level: "scalar", "avx2", "avx512", "neon"; UINT32_MAX is returned for
+ * a name that is none of them. */
 uint32_t mica_cpu_features_of_level(const char *level);
 /* "scalar", "avx2", "avx512" or (on ARM) "neon". */
 const char *mica_cpu_features_level(uint32_t features);

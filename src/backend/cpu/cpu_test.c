@@ -4,6 +4,7 @@
 #include "test.h"
 #include "backend/cpu/cpu_features.h"
 #include "base/alloc.h"
+#include "base/thread_pool.h"
 
 #define N 5000
 
@@ -52,6 +53,7 @@ typedef struct hand_plan {
     mica_operand operands[2][2];
     mica_step steps[2];
     mica_segment segment;
+    mica_binding bindings[3];
     mica_plan plan;
 } hand_plan;
 
@@ -74,7 +76,11 @@ static void make_plan(hand_plan *p) {
     }
     p->steps[1].barrier_before = true;
     p->segment = (mica_segment){.steps = p->steps, .n_steps = 2};
-    p->plan = (mica_plan){.n_bindings = 3, .segments = &p->segment, .n_segments = 1};
+    p->bindings[0].kind = MICA_BIND_ARENA;
+    p->bindings[1].kind = MICA_BIND_INPUT;
+    p->bindings[2].kind = MICA_BIND_OUTPUT;
+    p->plan = (mica_plan){
+        .bindings = p->bindings, .n_bindings = 3, .segments = &p->segment, .n_segments = 1};
 }
 
 static mica_device *open_device(const mica_host *host, int n_threads) {
@@ -150,7 +156,8 @@ static void scratch_is_private(void **state) {
     mica_segment segments[2] = {
         {.steps = &step, .n_steps = 1, .scratch_bytes = SCRATCH_BYTES},
         {.steps = &step, .n_steps = 1, .scratch_bytes = 100 * SCRATCH_BYTES}};
-    mica_plan plan = {.n_bindings = 2, .segments = segments, .n_segments = 2};
+    mica_binding bindings[2] = {{.kind = MICA_BIND_ARENA}, {.kind = MICA_BIND_OUTPUT}};
+    mica_plan plan = {.bindings = bindings, .n_bindings = 2, .segments = segments, .n_segments = 2};
     mica_bound table[2] = {{0, 0}, bound(marks)};
     for (int round = 0; round < 2; round++) {
         for (size_t s = 0; s < 2; s++) {
@@ -257,31 +264,32 @@ static void buffers(void **state) {
  * level that is unknown or not there is an error. */
 static void levels(void **state) {
     (void)state;
-    static const char *const names[] = {"scalar", "avx2", "avx512"};
+    static const char *const names[] = {"scalar", "avx2", "avx512", "neon"};
     mica_error err = {0};
     uint32_t all = mica_cpu_features_detect();
     char text[128];
     mica_cpu_features_format(UINT32_MAX, text, sizeof text);
-    assert_string_equal(text, "avx2 avx512 avx512_vnni avx512_bf16 amx neon");
+    assert_string_equal(text, "avx2 avx512 avx512_vnni avx512_bf16 amx neon neon_dot");
     mica_cpu_features_format(UINT32_MAX, text, 9); /* cut, not past the end */
     assert_string_equal(text, "avx2 avx");
     mica_cpu_features_format(0, text, sizeof text);
     assert_string_equal(text, "");
     mica_cpu_name(text, sizeof text);
     assert_true(text[0] && text[0] != ' ');
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         mica_device_options o = {.n_threads = 1, .level_max = names[i]};
         mica_device *device = NULL;
         mica_device_limits limits;
         mica_status st = mica_backend_cpu.open(mica_host_default(), &o, &device, &err);
         if (i == 1 && !(all & MICA_CPU_AVX2)) assert_int_equal(st, MICA_STATUS_UNAVAILABLE);
         if (i == 2 && !(all & MICA_CPU_AVX512)) assert_int_equal(st, MICA_STATUS_UNAVAILABLE);
+        if (i == 3 && !(all & MICA_CPU_NEON)) assert_int_equal(st, MICA_STATUS_UNAVAILABLE);
         if (st == MICA_STATUS_UNAVAILABLE) continue;
         assert_ok(st);
         mica_backend_cpu.limits(device, &limits);
         assert_string_equal(limits.level, names[i]);
         assert_int_equal(limits.features & ~(all & mica_cpu_features_of_level(names[i])), 0);
-        for (int bit = 0; bit < 6; bit++) {
+        for (int bit = 0; bit < 7; bit++) {
             mica_kernel kernel = {.name = "k", .needs = 1u << bit, .cpu = shift};
             uint64_t handle = 0;
             st = mica_backend_cpu.kernel_find(device, &kernel, &handle, &err);
@@ -299,8 +307,45 @@ static void levels(void **state) {
     assert_null(device);
 }
 
+/* Proves: a timed run computes the same as a plain one, and its clocks are in order: on a worker a
+ * step arrives when the one before it ends, and nobody begins behind a barrier before all have come
+ * to it. */
+static void times_are_in_order(void **state) {
+    (void)state;
+    mica_error err = {0};
+    int32_t *memory[3];
+    for (int m = 0; m < 3; m++) memory[m] = calloc(N + 64, sizeof(int32_t));
+    for (int i = 0; i < N; i++) memory[1][i] = i * 3;
+    for (int n_threads = 1; n_threads <= 3; n_threads++) {
+        mica_device *device = open_device(mica_host_default(), n_threads);
+        hand_plan p;
+        make_plan(&p);
+        mica_prepared *prepared = NULL;
+        assert_ok(mica_backend_cpu.prepare(device, &p.plan, 0, &prepared, &err));
+        mica_bound table[3] = {bound(memory[0]), bound(memory[1]), bound(memory[2])};
+        mica_step_time times[3][2] = {0};
+        memset(memory[2], 0, N * sizeof(int32_t));
+        double start = mica_clock_seconds();
+        assert_ok(mica_backend_cpu.run_timed(device, prepared, table, times[0], &err));
+        double end = mica_clock_seconds();
+        for (int i = 0; i < N; i++) assert_int_equal(memory[2][16 + i], memory[1][N - 1 - i] + 11);
+        for (int w = 0; w < n_threads; w++) {
+            const mica_step_time *t = times[w];
+            assert_true(start <= t[0].arrive && t[0].arrive == t[0].begin);
+            assert_true(t[0].begin <= t[0].end && t[0].end == t[1].arrive);
+            assert_true(t[1].begin <= t[1].end && t[1].end <= end);
+            for (int other = 0; other < n_threads; other++)
+                assert_true(times[other][1].arrive <= t[1].begin);
+        }
+        mica_backend_cpu.prepared_destroy(device, prepared);
+        mica_backend_cpu.close(device);
+    }
+    for (int m = 0; m < 3; m++) free(memory[m]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(times_are_in_order),
         cmocka_unit_test(addresses_follow_bindings),
         cmocka_unit_test(scratch_is_private),
         cmocka_unit_test(no_steps_and_no_memory),

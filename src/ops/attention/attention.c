@@ -214,6 +214,11 @@ static const mica_kernel kernels[] = {
      .needs = MICA_CPU_AVX2,
      .scratch_bytes = scratch_block,
      .cpu = mica_attention_avx2},
+#elif defined(__aarch64__)
+    {.name = "attention_neon",
+     .needs = MICA_CPU_NEON,
+     .scratch_bytes = scratch_block,
+     .cpu = mica_attention_neon},
 #endif
     {.name = "attention_ref", .scratch_bytes = scratch_row, .cpu = mica_attention_ref},
 };

@@ -36,4 +36,5 @@ static_assert(sizeof(mica_attention_args) == 128, "host and device kernels share
 
 void mica_attention_ref(const void *args, const mica_cpu_worker *worker);
 void mica_attention_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_attention_neon(const void *args, const mica_cpu_worker *worker);
 void mica_attention_avx512(const void *args, const mica_cpu_worker *worker);

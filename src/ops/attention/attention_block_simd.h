@@ -1,79 +1,106 @@
-/* A block of query rows against one page of keys, in vectors: included by the AVX2 and AVX-512
- * files of both attention ops after the vector header. The arithmetic of a row is fixed in
- * attention_block.h; here rows only travel in tiles of four where they have the same range, because
- * four rows make eight independent sums, which is what hides the latency of a fused multiply-add.
+/* A block of query rows against pages of keys, in vectors: included by the vector files of both
+ * attention ops after the vector header. The arithmetic of a row is fixed in attention_block.h; the
+ * two products are in attention_tiles_simd.h.
  *
- * Order of calls: block_begin, block_take_query; for every page block_set_ranges, the keys
- * (transpose_*), block_scores, the values, block_values; block_result. */
+ * Order of calls: block_begin, block_take_query; for every range block_clear_sums; for every page
+ * of it block_set_ranges, block_scores with its keys, block_values with its values; then
+ * block_merge; at the end block_result. */
 #pragma once
 #include <math.h>
 #include <string.h>
-#include "ops/attention/attention_block.h"
-#include "ops/common/lane_rows.h"
+#include "ops/attention/attention_tiles_simd.h"
 
-#define PAGE MICA_ATTENTION_PAGE
-#define PAGE_VECTORS (PAGE / MICA_LANES)
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* What rows have gathered, to be divided by `sum`. */
+typedef struct attention_sums {
+    float *out;     /* [rows][padded] */
+    float *largest; /* [rows]: score, or sink */
+    float *sum;     /* [rows]: of exp(score - largest); a sink counts 1 */
+} attention_sums;
 
 typedef struct attention_block {
     int64_t dim;
     int64_t padded; /* dim rounded up to whole vectors: stride of q, out, rows */
     int64_t group;  /* rows of a token */
     int64_t n_tokens;
+    bool is_paired; /* q, rows and sums are in the order of attention_lanes_simd.h */
     bool is_causal;
     int64_t position; /* causal: of token 0; token t sees the keys up to position + t */
     int64_t window;   /* and of these only the last `window`; 0 = all */
     int64_t n_keys;
     float scale;
-    float soft_cap; /* 0 = none */
-    float *q;       /* [n_tokens * group][padded] */
-    float *out;     /* same shape: sums so far */
-    float *largest; /* [n_tokens * group]: score so far, or the sink */
-    float *sum;     /* of exponentials; the sink counts 1 */
-    float *scores;  /* [n_tokens * group][PAGE]: then exponentials */
-    float *keys;    /* [dim][PAGE]: a page of keys, transposed */
-    float *rows;    /* [PAGE][padded]: rows of K or V on their way */
-    int32_t *first; /* [n_tokens]: range of keys that a token sees on this page */
+    float soft_cap;        /* 0 = none */
+    float *q;              /* [n_tokens * group][padded] */
+    attention_sums part;   /* of the range at hand */
+    attention_sums merged; /* of the ranges before it, and the sinks */
+    float *scores;         /* [n_tokens * group][PAGE]: then exponentials */
+    float *rows;           /* [PAGE][padded]: of K or V on their way */
+    float *row;            /* [padded] */
+    int32_t *first;        /* [n_tokens]: range of keys that a token sees on this page */
     int32_t *end;
     int64_t token_first, token_end; /* tokens that see any key of this page: they are neighbours */
-    const uint8_t *ahead;           /* memory that is wanted soon, fetched between two tiles */
-    int64_t ahead_bytes;
-    int64_t ahead_step; /* bytes a tile */
+    fetch_ahead ahead;
 } attention_block;
+
+static inline attention_sums cut_sums(float *at, int64_t rows, int64_t padded) {
+    return (attention_sums){at, at + rows * padded, at + rows * (padded + 1)};
+}
 
 /* Cuts the scratch up; all fields above the pointers but `padded` are set by the caller. */
 static inline void block_begin(attention_block *b, void *scratch) {
     int64_t tokens = mica_attention_block_tokens(b->group), rows = tokens * b->group;
     float *at = scratch;
     b->padded = (b->dim + MICA_LANES - 1) / MICA_LANES * MICA_LANES;
-    b->keys = at, at += b->dim * PAGE;
+    b->q = at, at += rows * b->padded;
+    b->part = cut_sums(at, rows, b->padded), at += rows * (b->padded + 2);
+    b->merged = cut_sums(at, rows, b->padded), at += rows * (b->padded + 2);
     b->scores = at, at += rows * PAGE;
     b->rows = at, at += PAGE * b->padded;
-    b->q = at, at += rows * b->padded;
-    b->out = at, at += rows * b->padded;
-    b->largest = at, at += rows;
-    b->sum = at, at += rows;
+    b->row = at, at += b->padded;
     b->first = (int32_t *)at;
     b->end = b->first + tokens;
-    memset(b->out, 0, (size_t)(b->n_tokens * b->group * b->padded) * sizeof(float));
+    if (b->padded == b->dim) return;
     memset(b->rows, 0, (size_t)(PAGE * b->padded) * sizeof(float));
+    memset(b->row, 0, (size_t)b->padded * sizeof(float));
 }
 
-/* A token's query heads, [group][dim], into the block; their sinks (NULL = none) start the sums. */
-static inline void block_take_query(attention_block *b, int64_t token, int dtype, const void *q,
-                                    int sink_dtype, const void *sinks, int64_t head) {
-    for (int64_t h = 0; h < b->group; h++) {
-        int64_t row = token * b->group + h;
-        for (int64_t i = 0; i < b->dim; i += MICA_LANES) {
-            mica_lanes v = b->dim - i >= MICA_LANES
-                               ? mica_lanes_read(dtype, q, h * b->dim + i)
-                               : mica_lanes_read_part(dtype, q, h * b->dim + i, b->dim - i, 0.0f);
-            mica_lanes_store(b->q + row * b->padded + i, v);
-        }
-        b->largest[row] = sinks ? mica_element_f32(sink_dtype, sinks, head + h) : -INFINITY;
-        b->sum[row] = sinks ? 1.0f : 0.0f;
+/* Row `row` of q from b->row. */
+static inline void block_take_row(attention_block *b, int64_t row) {
+    float *to = b->q + row * b->padded;
+    if (!b->is_paired) {
+        memcpy(to, b->row, (size_t)b->padded * sizeof *to);
+        return;
+    }
+    for (int64_t i = 0; i < b->padded; i += PAIR) {
+        mica_lanes x[2];
+        load_pairs(b->row + i, x);
+        mica_lanes_store(to + i, x[0]);
+        mica_lanes_store(to + i + MICA_LANES, x[1]);
     }
 }
+
+/* A token's query heads, [group][dim], into the block. */
+static inline void block_take_query(attention_block *b, int64_t token, int dtype, const void *q) {
+    for (int64_t h = 0; h < b->group; h++) {
+        for (int64_t i = 0; i < b->dim; i += MICA_LANES)
+            mica_lanes_write_up_to(
+                MICA_DTYPE_F32, b->row, i, b->dim,
+                mica_lanes_read_up_to(dtype, q, h * b->dim + i, (h + 1) * b->dim, 0.0f));
+        block_take_row(b, token * b->group + h);
+    }
+}
+
+/* The merged sums of a token before its first range: its heads' sinks (NULL = none). */
+static inline void block_take_sinks(attention_block *b, int64_t token, int dtype, const void *sinks,
+                                    int64_t head) {
+    for (int64_t h = 0; h < b->group; h++) {
+        int64_t row = token * b->group + h;
+        b->merged.largest[row] = sinks ? mica_element_f32(dtype, sinks, head + h) : -INFINITY;
+        b->merged.sum[row] = sinks ? 1.0f : 0.0f;
+        memset(b->merged.out + row * b->padded, 0, (size_t)b->padded * sizeof(float));
+    }
+}
+
+/* ---- which keys ---- */
 
 /* Keys that token t sees, among all keys: first .. end - 1. */
 static inline int64_t token_first_key(const attention_block *b, int64_t t) {
@@ -83,6 +110,12 @@ static inline int64_t token_first_key(const attention_block *b, int64_t t) {
 static inline int64_t token_end_key(const attention_block *b, int64_t t) {
     int64_t end = b->is_causal ? b->position + t + 1 : b->n_keys;
     return end < b->n_keys ? end : b->n_keys;
+}
+
+/* Pages that any token of the block sees: *first .. *end - 1. */
+static inline void block_pages(const attention_block *b, int64_t *first, int64_t *end) {
+    *first = token_first_key(b, 0) / PAGE;
+    *end = (token_end_key(b, b->n_tokens - 1) + PAGE - 1) / PAGE;
 }
 
 static inline int32_t clamp_to_page(int64_t v) { return v < 0 ? 0 : v > PAGE ? PAGE : (int32_t)v; }
@@ -100,92 +133,58 @@ static inline bool block_set_ranges(attention_block *b, int64_t page) {
     return b->token_end > 0;
 }
 
-/* Slots that some token of the block sees. */
-static inline void block_slots(const attention_block *b, int32_t *first, int32_t *end) {
+/* Slots that some of the tokens from .. to - 1 sees. */
+static inline void slots_of(const attention_block *b, int64_t from, int64_t to, int32_t *first,
+                            int32_t *end) {
     *first = PAGE, *end = 0;
-    for (int64_t t = b->token_first; t < b->token_end; t++) {
+    for (int64_t t = from; t < to; t++) {
         if (b->first[t] < *first) *first = b->first[t];
         if (b->end[t] > *end) *end = b->end[t];
     }
 }
 
-/* ---- keys ---- */
-
-/* Eight vectors of eight 32-bit words, transposed. */
-ALWAYS_INLINE void transpose_words(__m256 r[8]) {
-    __m256 t[8], u[8];
-    for (int i = 0; i < 4; i++) {
-        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4) {
-        u[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
-        u[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xEE);
-        u[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
-        u[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
-    }
-    for (int i = 0; i < 4; i++) {
-        r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
-        r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
-    }
+static inline void block_slots(const attention_block *b, int32_t *first, int32_t *end) {
+    slots_of(b, b->token_first, b->token_end, first, end);
 }
 
-/* keys[d][slot] = rows[slot * stride + d] for all slots. */
-static inline void transpose_keys(attention_block *b, const float *rows, int64_t stride) {
-    int64_t whole = b->dim / 8 * 8;
-    for (int64_t slot = 0; slot < PAGE; slot += 8) {
-        for (int64_t d = 0; d < whole; d += 8) {
-            __m256 r[8];
-            for (int i = 0; i < 8; i++) r[i] = _mm256_loadu_ps(rows + (slot + i) * stride + d);
-            transpose_words(r);
-            for (int i = 0; i < 8; i++) _mm256_storeu_ps(b->keys + (d + i) * PAGE + slot, r[i]);
-        }
-        for (int64_t d = whole; d < b->dim; d++)
-            for (int64_t i = slot; i < slot + 8; i++) b->keys[d * PAGE + i] = rows[i * stride + d];
-    }
-}
-
-/* The same from rows of bf16, [PAGE][dim], dim a multiple of 16. Two neighbours travel as one
- * 32-bit word and part at the end, so the widening costs no shuffle. */
-static inline void transpose_keys_bf16(attention_block *b, const uint16_t *rows) {
-    const __m256i high = _mm256_set1_epi32((int)0xFFFF0000u);
-    for (int64_t slot = 0; slot < PAGE; slot += 8)
-        for (int64_t d = 0; d < b->dim; d += 16) {
-            __m256 r[8];
-            for (int i = 0; i < 8; i++)
-                r[i] =
-                    _mm256_loadu_ps((const float *)(const void *)(rows + (slot + i) * b->dim + d));
-            transpose_words(r);
-            for (int i = 0; i < 8; i++) {
-                float *to = b->keys + (d + 2 * i) * PAGE + slot;
-                __m256i pair = _mm256_castps_si256(r[i]);
-                _mm256_storeu_ps(to, _mm256_castsi256_ps(_mm256_slli_epi32(pair, 16)));
-                _mm256_storeu_ps(to + PAGE, _mm256_castsi256_ps(_mm256_and_si256(pair, high)));
-            }
-        }
-}
+/* ---- rows of K and V ---- */
 
 /* One row of b->rows; dtype and rounds are constants at the call, so the loop has no branches. */
 ALWAYS_INLINE void stage_row(const attention_block *b, float *to, int dtype, const void *from,
                              int64_t at, bool rounds) {
-    int64_t i = 0;
-    for (; i + MICA_LANES <= b->dim; i += MICA_LANES) {
-        mica_lanes v = mica_lanes_read(dtype, from, at + i);
+    for (int64_t i = 0; i < b->dim; i += MICA_LANES) {
+        mica_lanes v = mica_lanes_read_up_to(dtype, from, at + i, at + b->dim, 0.0f);
         mica_lanes_store(to + i, rounds ? mica_lanes_round_bf16(v) : v);
     }
-    if (i == b->dim) return;
-    mica_lanes v = mica_lanes_read_part(dtype, from, at + i, b->dim - i, 0.0f);
-    mica_lanes_store(to + i, rounds ? mica_lanes_round_bf16(v) : v);
 }
 
-/* Slots first .. end - 1 of b->rows from rows that lie stride elements apart (row 0 = slot first),
- * rounded to bf16 where `rounds` (of f32 only). */
+ALWAYS_INLINE void stage_row_paired(const attention_block *b, float *to, bool is_bf16,
+                                    const void *from, int64_t at) {
+    for (int64_t i = 0; i < b->dim; i += PAIR) {
+        mica_lanes x[2];
+        if (is_bf16) {
+            load_pairs_bf16((const uint16_t *)from + at + i, x);
+        } else {
+            load_pairs((const float *)from + at + i, x);
+            x[0] = mica_lanes_round_bf16(x[0]), x[1] = mica_lanes_round_bf16(x[1]);
+        }
+        mica_lanes_store(to + i, x[0]);
+        mica_lanes_store(to + i + MICA_LANES, x[1]);
+    }
+}
+
+/* Slots first .. end - 1 of b->rows from rows that lie stride elements apart (row 0 = slot first);
+ * f32 rows are rounded to bf16 where `rounds`. Paired blocks take bf16, or f32 that is rounded. */
 static inline void block_stage_rows(attention_block *b, int32_t first, int32_t end, int dtype,
                                     const void *from, int64_t stride, bool rounds) {
     for (int32_t slot = first; slot < end; slot++) {
         int64_t at = (slot - first) * stride;
         float *to = b->rows + slot * b->padded;
-        if (rounds)
+        if (b->is_paired && dtype == MICA_DTYPE_BF16)
+            stage_row_paired(b, to, true, from, at);
+        else if (b->is_paired)
+            stage_row_paired(b, to, false, from, at);
+        else if (rounds)
             stage_row(b, to, MICA_DTYPE_F32, from, at, true);
         else if (dtype == MICA_DTYPE_BF16)
             stage_row(b, to, MICA_DTYPE_BF16, from, at, false);
@@ -196,83 +195,56 @@ static inline void block_stage_rows(attention_block *b, int32_t first, int32_t e
     }
 }
 
-/* ---- fetching ahead ---- */
-
-/* Names the rows that come next (NULL = none). A page of 16-bit keys is read in far less time than
- * memory needs to answer, and the hardware's own prefetch stops at every 4 KiB; spread over the
- * tiles of the rows at hand, the next page arrives while they compute. */
-static inline void block_set_ahead(attention_block *b, const void *data, int64_t bytes) {
-    int64_t rows = (b->token_end - b->token_first) * b->group;
-    int64_t tiles = rows / 4 * (PAGE_VECTORS / 2) + rows % 4;
-    b->ahead = data;
-    b->ahead_bytes = data ? bytes : 0;
-    b->ahead_step = (bytes / tiles + 63) / 64 * 64;
+static inline page_rows staged_rows(const attention_block *b) {
+    return (page_rows){b->rows, b->padded, false};
 }
 
-static inline void fetch_ahead(attention_block *b) {
-    int64_t bytes = b->ahead_step < b->ahead_bytes ? b->ahead_step : b->ahead_bytes;
-    for (int64_t i = 0; i < bytes; i += 64)
-        _mm_prefetch((const char *)(const void *)(b->ahead + i), _MM_HINT_T0);
-    b->ahead += bytes;
-    b->ahead_bytes -= bytes;
+/* Names what comes next (NULL = nothing), to be fetched in `n_uses` tiles or keys of a tile. */
+static inline void block_set_ahead(attention_block *b, const void *data, int64_t bytes,
+                                   int64_t n_uses) {
+    b->ahead = (fetch_ahead){data, (bytes / (n_uses ? n_uses : 1) + 63) / 64 * 64,
+                             data ? (const char *)data + bytes : NULL};
+}
+
+/* Tiles of rows on this page. */
+static inline int64_t block_tiles(const attention_block *b) {
+    return ((b->token_end - b->token_first) * b->group + TILE_ROWS - 1) / TILE_ROWS;
 }
 
 /* ---- scores ---- */
 
-/* scores[r][key] = sum over d of q[r][d] * keys[d][key] for `vectors` vectors of keys. */
-ALWAYS_INLINE void score_tile(int n_rows, int vectors, const float *q, int64_t padded,
-                              const float *keys, int64_t dim, float *scores) {
-    mica_lanes sum[4][PAGE_VECTORS];
-    for (int r = 0; r < n_rows; r++)
-        for (int c = 0; c < vectors; c++) sum[r][c] = mica_lanes_set(0.0f);
-    for (int64_t d = 0; d < dim; d++) {
-        mica_lanes k[PAGE_VECTORS];
-        for (int c = 0; c < vectors; c++) k[c] = mica_lanes_load(keys + d * PAGE + c * MICA_LANES);
-        for (int r = 0; r < n_rows; r++) {
-            mica_lanes x = mica_lanes_set(q[r * padded + d]);
-            for (int c = 0; c < vectors; c++) sum[r][c] = mica_lanes_fma(x, k[c], sum[r][c]);
-        }
-    }
-    for (int r = 0; r < n_rows; r++)
-        for (int c = 0; c < vectors; c++)
-            mica_lanes_store(scores + r * PAGE + c * MICA_LANES, sum[r][c]);
-}
-
-/* Scaled, capped, -inf outside of the range and where mask (NULL = none) is 0. */
-static inline void finish_scores(const attention_block *b, float *s, int32_t first, int32_t end,
-                                 const uint8_t *mask) {
+/* Scores first .. end - 1 become exponentials, all others of their vectors 0; what the row gathered
+ * before shrinks to the new maximum. mask: of the page, where it is 0 a score is -inf. */
+static inline void soften_row(attention_block *b, int64_t row, int32_t first, int32_t end,
+                              const uint8_t *mask) {
+    float *s = b->scores + row * PAGE;
     mica_lanes scale = mica_lanes_set(b->scale), cap = mica_lanes_set(b->soft_cap);
-    mica_lanes none = mica_lanes_set(-INFINITY);
-    for (int32_t i = 0; i < PAGE; i += MICA_LANES) {
+    mica_lanes none = mica_lanes_set(-INFINITY), max = none, sum = mica_lanes_set(0.0f);
+    int32_t begin = first / MICA_LANES * MICA_LANES;
+    for (int32_t i = begin; i < end; i += MICA_LANES) {
         mica_lanes v = mica_lanes_mul(mica_lanes_load(s + i), scale);
         if (b->soft_cap != 0.0f) v = mica_lanes_mul(cap, mica_lanes_tanh(mica_lanes_div(v, cap)));
         if (first > i || end < i + MICA_LANES) v = mica_lanes_keep(v, first - i, end - i, none);
         mica_lanes_store(s + i, v);
+        for (int32_t j = i; mask && j < i + MICA_LANES && j < end; j++)
+            if (j >= first && !mask[j]) s[j] = -INFINITY;
+        if (mask) v = mica_lanes_load(s + i);
+        max = mica_lanes_max(v, max);
     }
-    if (!mask) return;
-    for (int32_t i = first; i < end; i++)
-        if (!mask[i]) s[i] = -INFINITY;
-}
-
-/* Scores become exponentials; what the row gathered before shrinks to the new maximum. */
-static inline void soften_row(attention_block *b, int64_t row) {
-    float *s = b->scores + row * PAGE;
-    mica_lanes max = mica_lanes_set(-INFINITY), sum = mica_lanes_set(0.0f);
-    for (int i = 0; i < PAGE; i += MICA_LANES) max = mica_lanes_max(mica_lanes_load(s + i), max);
-    float before = b->largest[row], largest = mica_lanes_largest(max);
+    float before = b->part.largest[row], largest = mica_lanes_largest(max);
     if (!(largest > before)) largest = before;
     /* Nothing but -inf so far: any finite number will do, and NaN still comes through. */
     mica_lanes base = mica_lanes_set(largest == -INFINITY ? 0.0f : largest);
-    for (int i = 0; i < PAGE; i += MICA_LANES) {
+    for (int32_t i = begin; i < end; i += MICA_LANES) {
         mica_lanes p = mica_lanes_exp(mica_lanes_sub(mica_lanes_load(s + i), base));
         mica_lanes_store(s + i, p);
         sum = mica_lanes_add(sum, p);
     }
     float shrink = largest == before ? 1.0f : mica_exp(before - largest);
-    b->sum[row] = b->sum[row] * shrink + mica_lanes_sum(sum);
-    b->largest[row] = largest;
+    b->part.sum[row] = b->part.sum[row] * shrink + mica_lanes_sum(sum);
+    b->part.largest[row] = largest;
     if (shrink == 1.0f) return;
-    float *out = b->out + row * b->padded;
+    float *out = b->part.out + row * b->padded;
     mica_lanes factor = mica_lanes_set(shrink);
     for (int64_t i = 0; i < b->padded; i += MICA_LANES)
         mica_lanes_store(out + i, mica_lanes_mul(mica_lanes_load(out + i), factor));
@@ -280,107 +252,98 @@ static inline void soften_row(attention_block *b, int64_t row) {
 
 /* Exponentials of all rows that see the page. mask: of token 0 and slot 0 of the page, mask_stride
  * bytes a token; NULL = none. */
-static inline void block_scores(attention_block *b, const uint8_t *mask, int64_t mask_stride) {
-    int64_t row = b->token_first * b->group, end = b->token_end * b->group;
-    for (; row + 4 <= end; row += 4)
-        for (int c = 0; c < PAGE_VECTORS; c += 2) {
-            fetch_ahead(b);
-            score_tile(4, 2, b->q + row * b->padded, b->padded, b->keys + c * MICA_LANES, b->dim,
-                       b->scores + row * PAGE + c * MICA_LANES);
-        }
-    for (; row < end; row++) {
-        fetch_ahead(b);
-        score_tile(1, PAGE_VECTORS, b->q + row * b->padded, b->padded, b->keys, b->dim,
-                   b->scores + row * PAGE);
-    }
+static inline void block_scores(attention_block *b, const page_rows *keys, const uint8_t *mask,
+                                int64_t mask_stride) {
+    int64_t row = b->token_first * b->group, n_rows = b->token_end * b->group - row;
+    int32_t first, end;
+    block_slots(b, &first, &end);
+    first = first / TILE_KEYS * TILE_KEYS;
+    end = (end + TILE_KEYS - 1) / TILE_KEYS * TILE_KEYS;
+    score_rows(n_rows, b->q + row * b->padded, b->padded, keys, first, end, b->scores + row * PAGE,
+               &b->ahead);
     for (int64_t t = b->token_first; t < b->token_end; t++)
-        for (int64_t r = t * b->group; r < (t + 1) * b->group; r++) {
-            finish_scores(b, b->scores + r * PAGE, b->first[t], b->end[t],
-                          mask ? mask + t * mask_stride : NULL);
-            soften_row(b, r);
-        }
+        for (int64_t r = t * b->group; r < (t + 1) * b->group; r++)
+            soften_row(b, r, b->first[t], b->end[t], mask ? mask + t * mask_stride : NULL);
 }
 
 /* ---- values ---- */
 
-/* out[r][i] += p[r][key] * v[key][i] for keys first .. end - 1 in order, `vectors` vectors of i. */
-ALWAYS_INLINE void value_tile(int n_rows, int vectors, const float *p, int32_t first, int32_t end,
-                              const float *v, int64_t stride, float *out, int64_t padded) {
-    mica_lanes sum[4][8];
-    for (int r = 0; r < n_rows; r++)
-        for (int c = 0; c < vectors; c++)
-            sum[r][c] = mica_lanes_load(out + r * padded + c * MICA_LANES);
-    for (int64_t key = first; key < end; key++) {
-        mica_lanes x[8];
-        for (int c = 0; c < vectors; c++) x[c] = mica_lanes_load(v + key * stride + c * MICA_LANES);
-        for (int r = 0; r < n_rows; r++) {
-            mica_lanes weight = mica_lanes_set(p[r * PAGE + key]);
-            for (int c = 0; c < vectors; c++) sum[r][c] = mica_lanes_fma(weight, x[c], sum[r][c]);
-        }
-    }
-    for (int r = 0; r < n_rows; r++)
-        for (int c = 0; c < vectors; c++)
-            mica_lanes_store(out + r * padded + c * MICA_LANES, sum[r][c]);
+static inline void add_values(attention_block *b, int64_t from, int64_t to, int32_t first,
+                              int32_t end, const page_rows *v) {
+    int64_t row = from * b->group;
+    value_rows((to - from) * b->group, b->scores + row * PAGE, v, first, end,
+               b->part.out + row * b->padded, b->padded, &b->ahead);
 }
 
-/* Rows row .. end_row - 1, which all see the keys first .. end - 1. */
-static inline void add_values(attention_block *b, int64_t row, int64_t end_row, int32_t first,
-                              int32_t end, const float *v, int64_t stride) {
-    int64_t padded = b->padded, vectors = padded / MICA_LANES;
-    for (; row + 4 <= end_row; row += 4) {
-        const float *p = b->scores + row * PAGE;
-        float *out = b->out + row * padded;
-        int64_t c = 0;
-        for (; c + 2 <= vectors; c += 2) {
-            fetch_ahead(b);
-            value_tile(4, 2, p, first, end, v + c * MICA_LANES, stride, out + c * MICA_LANES,
-                       padded);
-        }
-        for (; c < vectors; c++)
-            value_tile(4, 1, p, first, end, v + c * MICA_LANES, stride, out + c * MICA_LANES,
-                       padded);
+/* Slots that no token sees are not read. What all tokens see goes in tiles, what lies before it and
+ * behind it token by token: every row adds its keys in order. */
+static inline void block_values(attention_block *b, const page_rows *v) {
+    int64_t from = b->token_first, to = b->token_end;
+    int32_t first = 0, end = PAGE;
+    for (int64_t t = from; t < to; t++) {
+        if (b->first[t] > first) first = b->first[t];
+        if (b->end[t] < end) end = b->end[t];
     }
-    for (; row < end_row; row++) {
-        fetch_ahead(b);
-        const float *p = b->scores + row * PAGE;
-        float *out = b->out + row * padded;
-        int64_t c = 0;
-        for (; c + 8 <= vectors; c += 8)
-            value_tile(1, 8, p, first, end, v + c * MICA_LANES, stride, out + c * MICA_LANES,
-                       padded);
-        for (; c + 4 <= vectors; c += 4)
-            value_tile(1, 4, p, first, end, v + c * MICA_LANES, stride, out + c * MICA_LANES,
-                       padded);
-        for (; c < vectors; c++)
-            value_tile(1, 1, p, first, end, v + c * MICA_LANES, stride, out + c * MICA_LANES,
-                       padded);
+    bool has_common = first < end;
+    for (int64_t t = from; t < to; t++)
+        add_values(b, t, t + 1, b->first[t], has_common ? first : b->end[t], v);
+    if (!has_common) return;
+    add_values(b, from, to, first, end, v);
+    for (int64_t t = from; t < to; t++) add_values(b, t, t + 1, end, b->end[t], v);
+}
+
+/* ---- sums ---- */
+
+/* The block's part starts from nothing. */
+static inline void block_clear_sums(attention_block *b) {
+    int64_t rows = b->n_tokens * b->group;
+    memset(b->part.out, 0, (size_t)(rows * b->padded) * sizeof(float));
+    memset(b->part.sum, 0, (size_t)rows * sizeof(float));
+    for (int64_t r = 0; r < rows; r++) b->part.largest[r] = -INFINITY;
+}
+
+/* Adds a range's sums to those of the ranges before it. */
+static inline void merge_row(attention_block *b, const attention_sums *part, int64_t row) {
+    const attention_sums *to = &b->merged;
+    float before = to->largest[row], here = part->largest[row];
+    if (here == -INFINITY && part->sum[row] == 0.0f) return; /* nothing was seen */
+    float largest = here > before ? here : before, base = largest == -INFINITY ? 0.0f : largest;
+    float shrink = before == largest ? 1.0f : mica_exp(before - base);
+    float factor = here == largest ? 1.0f : mica_exp(here - base);
+    to->largest[row] = largest;
+    to->sum[row] = to->sum[row] * shrink + part->sum[row] * factor;
+    mica_lanes x = mica_lanes_set(shrink), y = mica_lanes_set(factor);
+    float *out = to->out + row * b->padded;
+    const float *add = part->out + row * b->padded;
+    for (int64_t i = 0; i < b->padded; i += MICA_LANES) {
+        mica_lanes v = mica_lanes_mul(mica_lanes_load(out + i), x);
+        mica_lanes_store(out + i, mica_lanes_fma(mica_lanes_load(add + i), y, v));
     }
 }
 
-/* v[slot * stride + i]: slots that no token sees are not read. */
-static inline void block_values(attention_block *b, const float *v, int64_t stride) {
-    for (int64_t t = b->token_first; t < b->token_end;) {
-        int64_t next = t + 1;
-        while (next < b->token_end && b->first[next] == b->first[t] && b->end[next] == b->end[t])
-            next++;
-        add_values(b, t * b->group, next * b->group, b->first[t], b->end[t], v, stride);
-        t = next;
-    }
+static inline void block_merge(attention_block *b, const attention_sums *part) {
+    for (int64_t r = 0; r < b->n_tokens * b->group; r++) merge_row(b, part, r);
 }
 
 /* A token's rows, [group][dim]. Rows that saw nothing are 0. */
 static inline void block_result(const attention_block *b, int64_t token, int dtype, void *out) {
     for (int64_t h = 0; h < b->group; h++) {
         int64_t row = token * b->group + h;
-        mica_lanes scale = mica_lanes_set(b->sum[row] == 0.0f ? 0.0f : 1.0f / b->sum[row]);
-        for (int64_t i = 0; i < b->dim; i += MICA_LANES) {
-            mica_lanes v = mica_lanes_load(b->out + row * b->padded + i);
-            v = mica_lanes_mul(v, scale);
-            int64_t left = b->dim - i, at = h * b->dim + i;
-            if (left >= MICA_LANES)
-                mica_lanes_write(dtype, out, at, v);
-            else
-                mica_lanes_write_part(dtype, out, at, left, v);
+        const float *from = b->merged.out + row * b->padded;
+        float sum = b->merged.sum[row];
+        mica_lanes scale = mica_lanes_set(sum == 0.0f ? 0.0f : 1.0f / sum);
+        for (int64_t i = 0; i < b->dim; i += PAIR) {
+            mica_lanes x[2] = {mica_lanes_mul(mica_lanes_load(from + i), scale)};
+            if (i + MICA_LANES < b->padded)
+                x[1] = mica_lanes_mul(mica_lanes_load(from + i + MICA_LANES), scale);
+            if (b->is_paired) {
+                store_pairs(b->row, x[0], x[1]);
+                x[0] = mica_lanes_load(b->row), x[1] = mica_lanes_load(b->row + MICA_LANES);
+            }
+            mica_lanes_write_up_to(dtype, out, h * b->dim + i, (h + 1) * b->dim, x[0]);
+            if (i + MICA_LANES < b->dim)
+                mica_lanes_write_up_to(dtype, out, h * b->dim + i + MICA_LANES, (h + 1) * b->dim,
+                                       x[1]);
         }
     }
 }

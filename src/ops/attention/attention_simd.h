@@ -19,19 +19,33 @@ static inline kv_rows find_rows(const mica_attention_args *a, uint64_t address, 
     return r;
 }
 
-/* Slots that the block sees of a page as f32 rows of `*stride`: in place where that can be. */
-static inline const float *page_rows(attention_block *b, const kv_rows *r, int64_t page,
-                                     int64_t *stride) {
-    if (r->dtype == MICA_DTYPE_F32 && b->dim == b->padded && (page + 1) * PAGE <= b->n_keys) {
-        *stride = r->stride;
-        return (const float *)(const void *)r->data + page * PAGE * r->stride;
-    }
+/* Slots that the block sees of a page as f32 rows: in place where that can be. */
+static inline page_rows find_page(attention_block *b, const kv_rows *r, int64_t page) {
+    const uint8_t *data = r->data + page * PAGE * r->stride * r->bytes;
+    if (r->dtype == MICA_DTYPE_F32 && b->dim == b->padded && (page + 1) * PAGE <= b->n_keys)
+        return (page_rows){data, r->stride, false};
     int32_t first, end;
     block_slots(b, &first, &end);
-    block_stage_rows(b, first, end, r->dtype,
-                     r->data + (page * PAGE + first) * r->stride * r->bytes, r->stride, false);
-    *stride = b->padded;
-    return b->rows;
+    block_stage_rows(b, first, end, r->dtype, data + first * r->stride * r->bytes, r->stride,
+                     false);
+    return staged_rows(b);
+}
+
+/* One range of pages, into the block's part. */
+static inline void attend_range(const mica_attention_args *a, attention_block *b, int64_t query,
+                                int64_t kv_head, int64_t first_page, int64_t end_page) {
+    kv_rows k = find_rows(a, a->k, kv_head), v = find_rows(a, a->v, kv_head);
+    const uint8_t *mask = mica_cpu_at(a->mask);
+    block_clear_sums(b);
+    for (int64_t page = first_page; page < end_page; page++) {
+        if (!block_set_ranges(b, page)) continue;
+        page_rows keys = find_page(b, &k, page);
+        block_set_ahead(b, NULL, 0, 1);
+        block_scores(b, &keys, mask ? mask + query * a->n_keys + page * PAGE : NULL, a->n_keys);
+        page_rows values = find_page(b, &v, page);
+        block_values(b, &values);
+    }
+    block_merge(b, &b->part);
 }
 
 static inline void attend_block(const mica_attention_args *a, int64_t query, int64_t n_queries,
@@ -48,20 +62,17 @@ static inline void attend_block(const mica_attention_args *a, int64_t query, int
     block_begin(&b, scratch);
     int64_t bytes = (int64_t)mica_dtype_bytes((mica_dtype)a->dtype), head = kv_head * b.group;
     int64_t token = a->heads * a->dim * bytes, at = query * token + head * a->dim * bytes;
-    for (int64_t t = 0; t < n_queries; t++)
-        block_take_query(&b, t, a->dtype, (const uint8_t *)mica_cpu_at(a->q) + at + t * token,
-                         a->sinks_dtype, mica_cpu_at(a->sinks), head);
-    kv_rows k = find_rows(a, a->k, kv_head), v = find_rows(a, a->v, kv_head);
-    int64_t end = token_end_key(&b, n_queries - 1);
-    for (int64_t page = token_first_key(&b, 0) / PAGE; page * PAGE < end; page++) {
-        int64_t stride;
-        if (!block_set_ranges(&b, page)) continue;
-        const float *rows = page_rows(&b, &k, page, &stride);
-        transpose_keys(&b, rows, stride);
-        const uint8_t *mask = mica_cpu_at(a->mask);
-        block_scores(&b, mask ? mask + query * a->n_keys + page * PAGE : NULL, a->n_keys);
-        rows = page_rows(&b, &v, page, &stride);
-        block_values(&b, rows, stride);
+    for (int64_t t = 0; t < n_queries; t++) {
+        block_take_query(&b, t, a->dtype, (const uint8_t *)mica_cpu_at(a->q) + at + t * token);
+        block_take_sinks(&b, t, a->sinks_dtype, mica_cpu_at(a->sinks), head);
+    }
+    int64_t page, end, length = mica_attention_range_pages(a->window);
+    block_pages(&b, &page, &end);
+    while (page < end) {
+        int64_t range_end = (page / length + 1) * length;
+        if (range_end > end) range_end = end;
+        attend_range(a, &b, query, kv_head, page, range_end);
+        page = range_end;
     }
     for (int64_t t = 0; t < n_queries; t++)
         block_result(&b, t, a->dtype, (uint8_t *)mica_cpu_at(a->out) + at + t * token);

@@ -3,11 +3,15 @@
  * oracle is `attention` over the same keys laid out flat (attention_paged_test.c). */
 #include "ops/attention_paged/attention_paged.h"
 #include <math.h>
+#include <string.h>
 #include "base/error.h"
 #include "ops/attention/attention_block.h"
 #include "ops/common/element.h"
 
 static_assert(MICA_KV_PAGE == MICA_ATTENTION_PAGE, "attention walks the cache's pages");
+
+#define PARTS_TOKENS_MAX 8
+#define PARTS_BYTES_MAX (16 << 20)
 
 enum {
     IN_Q,
@@ -19,7 +23,11 @@ enum {
     IN_SEQUENCES,
     IN_POOL,
     IN_SINKS,
-    N_INPUTS
+    N_INPUTS, /* that models give; the rest is fused */
+    IN_TABLE = N_INPUTS,
+    IN_Q_NORM,
+    IN_K_NORM,
+    N_INPUTS_MAX
 };
 
 mica_ref mica_attention_paged(mica_graph *g, const mica_attention_paged_inputs *in,
@@ -119,6 +127,9 @@ static mica_status infer_attention_paged(const mica_graph *g, mica_node *n, mica
     MICA_TRY(mica_rule_paged(g, n, n->inputs[IN_POOL], IN_K, p->layer, err));
     MICA_TRY(check_query(g, n, err));
     const mica_node *q = mica_graph_node(g, n->inputs[IN_Q]);
+    for (int i = IN_Q_NORM; i <= IN_K_NORM; i++)
+        MICA_TRY(mica_rule_paged_turn(g, n->inputs[IN_TABLE], n->inputs[i], q->shape.dims[0],
+                                      q->shape.dims[2], err));
     n->dtype = MICA_DTYPE_F32;
     n->shape = q->shape;
     n->live = q->live;
@@ -150,6 +161,23 @@ static void launch_operands(mica_launch *l, mica_attention_paged_args *a, const 
     mica_launch_live(l, &a->live, n);
 }
 
+/* Room for the sums of ranges of a few tokens: with many there are blocks enough for all workers. A
+ * batch that needs more than there is does without. */
+static uint64_t count_parts_bytes(const mica_node *n, const mica_attention_paged_params *p,
+                                  int64_t table_width) {
+    int64_t tokens = n->shape.dims[0] < PARTS_TOKENS_MAX ? n->shape.dims[0] : PARTS_TOKENS_MAX;
+    int64_t row = mica_attention_sums_floats(n->shape.dims[2]) * (int64_t)sizeof(float);
+    int64_t length = mica_attention_range_pages(p->window);
+    int64_t ranges = length < table_width ? (table_width - 1) / length + 2 : 1;
+    if (ranges == 1) return 0;
+    int64_t rows_max = PARTS_BYTES_MAX / row / n->shape.dims[1], rows = tokens * ranges;
+    return (uint64_t)((rows < rows_max ? rows : rows_max) * n->shape.dims[1] * row);
+}
+
+static void copy_strides(int64_t out[3], const mica_launch *l, mica_ref ref) {
+    memcpy(out, mica_graph_node(l->graph, ref)->strides, 3 * sizeof *out);
+}
+
 static mica_status launch_attention_paged(mica_launch *l, const mica_node *n, mica_error *err) {
     const mica_attention_paged_params *p = MICA_PARAMS(mica_attention_paged_params, n);
     const mica_node *pool = mica_graph_node(l->graph, n->inputs[IN_POOL]);
@@ -157,9 +185,18 @@ static mica_status launch_attention_paged(mica_launch *l, const mica_node *n, mi
     mica_attention_paged_args *a = mica_launch_args(l, sizeof *a);
     if (!a) return mica_fail_memory(err, sizeof *a, "the arguments of attention_paged");
     launch_operands(l, a, n);
+    mica_launch_paged_turn(l, &a->q_turn, n->inputs[IN_TABLE], n->inputs[IN_Q_NORM], p->eps,
+                           p->offset);
+    mica_launch_paged_turn(l, &a->k_turn, n->inputs[IN_TABLE], n->inputs[IN_K_NORM], p->eps,
+                           p->offset);
+    a->parts_bytes = count_parts_bytes(n, p, table->shape.dims[1]);
+    mica_launch_shared(l, &a->parts, a->parts_bytes);
     a->n_tokens = n->shape.dims[0];
     a->heads = n->shape.dims[1];
     a->dim = n->shape.dims[2];
+    copy_strides(a->q_strides, l, n->inputs[IN_Q]);
+    copy_strides(a->k_strides, l, n->inputs[IN_K]);
+    copy_strides(a->v_strides, l, n->inputs[IN_V]);
     a->n_pages = pool->shape.dims[0];
     a->n_layers = pool->shape.dims[1];
     a->kv_heads = pool->shape.dims[3];
@@ -184,7 +221,7 @@ static size_t scratch_block(const mica_graph *g, const mica_node *n) {
 
 static size_t scratch_row(const mica_graph *g, const mica_node *n) {
     (void)g;
-    return (size_t)n->shape.dims[2] * sizeof(double);
+    return (size_t)n->shape.dims[2] * (sizeof(double) + 3 * sizeof(float));
 }
 
 static const mica_kernel kernels[] = {
@@ -197,6 +234,11 @@ static const mica_kernel kernels[] = {
      .needs = MICA_CPU_AVX2,
      .scratch_bytes = scratch_block,
      .cpu = mica_attention_paged_avx2},
+#elif defined(__aarch64__)
+    {.name = "attention_paged_neon",
+     .needs = MICA_CPU_NEON,
+     .scratch_bytes = scratch_block,
+     .cpu = mica_attention_paged_neon},
 #endif
     {.name = "attention_paged_ref", .scratch_bytes = scratch_row, .cpu = mica_attention_paged_ref},
 };
@@ -206,13 +248,17 @@ static const mica_param params[] = {
     {"layer", MICA_PARAM_I32, offsetof(mica_attention_paged_params, layer)},
     {"scale", MICA_PARAM_F32, offsetof(mica_attention_paged_params, scale)},
     {"soft_cap", MICA_PARAM_F32, offsetof(mica_attention_paged_params, soft_cap)},
+    {"eps", MICA_PARAM_F32, offsetof(mica_attention_paged_params, eps)},
+    {"offset", MICA_PARAM_F32, offsetof(mica_attention_paged_params, offset)},
 };
 
 const mica_op mica_op_attention_paged = {
     .name = "attention_paged",
     .n_inputs_min = N_INPUTS,
-    .n_inputs_max = N_INPUTS,
-    .optional = 1 << IN_SINKS,
+    .n_inputs_max = N_INPUTS_MAX,
+    .flags = MICA_OP_IS_SHARED,
+    .optional = 1 << IN_SINKS | 1 << IN_TABLE | 1 << IN_Q_NORM | 1 << IN_K_NORM,
+    .strided = 1 << IN_Q | 1 << IN_K | 1 << IN_V,
     .params = params,
     .n_params = sizeof params / sizeof *params,
     .infer = infer_attention_paged,

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include "core/op.h"
 #include "core/paged.h"
+#include "ops/attention_paged/paged_turn.h"
 
 typedef struct mica_attention_paged_args {
     uint64_t q; /* f32 [n_tokens, heads, dim] */
@@ -16,6 +17,13 @@ typedef struct mica_attention_paged_args {
     uint64_t sinks; /* [heads], 0 = none */
     uint64_t out;   /* f32 [n_tokens, heads, dim] */
     uint64_t live;  /* address of the count of live tokens, 0 = all */
+    uint64_t parts; /* memory that the workers share: sums of ranges; 0 = none */
+    uint64_t parts_bytes;
+    int64_t q_strides[3]; /* elements, of tokens, heads and dim */
+    int64_t k_strides[3];
+    int64_t v_strides[3];
+    mica_paged_turn q_turn; /* what is still to be done to q and k */
+    mica_paged_turn k_turn;
     int64_t n_tokens;
     int64_t heads;
     int64_t kv_heads;
@@ -32,7 +40,7 @@ typedef struct mica_attention_paged_args {
     float soft_cap;
     int32_t reserved;
 } mica_attention_paged_args;
-static_assert(sizeof(mica_attention_paged_args) == 168,
+static_assert(sizeof(mica_attention_paged_args) == 336,
               "host and device kernels share this layout");
 
 /* A sequence of the batch, as its row of `sequences` says; count is cut at the live tokens. */
@@ -67,6 +75,7 @@ static inline int64_t mica_paged_offset(const mica_attention_paged_args *a,
 
 void mica_attention_paged_ref(const void *args, const mica_cpu_worker *worker);
 void mica_attention_paged_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_attention_paged_neon(const void *args, const mica_cpu_worker *worker);
 void mica_attention_paged_avx512(const void *args, const mica_cpu_worker *worker);
 
 /* The rule for k, v, the pool and the batch arrays, which both paged ops have in the same order:

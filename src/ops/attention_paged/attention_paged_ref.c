@@ -2,13 +2,23 @@
 #include "ops/attention_paged/attention_paged.h"
 #include "ops/attention/attention_row.h"
 
-/* Key or value j of a sequence, and whether it is the batch's own and must be rounded. */
+/* A row of q, k or v: elements may lie apart, in `row` they do not. */
+static const float *take_row(uint64_t address, const int64_t *strides, const mica_paged_turn *turn,
+                             int64_t token, int64_t head, int64_t dim, float *row) {
+    const float *from = (const float *)mica_cpu_at(address);
+    from += token * strides[0] + head * strides[1];
+    mica_paged_copy_row(row, from, strides[2], dim);
+    if (turn) mica_paged_turn_ref(turn, token, dim, row);
+    return row;
+}
+
+/* Key or value j of a sequence, and its dtype; the batch's own come by way of `row`. */
 static const void *find_key(const mica_attention_paged_args *a, const mica_paged_sequence *s,
-                            int64_t j, int64_t which, int64_t kv_head, int *dtype) {
+                            int64_t j, int64_t which, int64_t kv_head, int *dtype, float *row) {
     if (j >= s->past) {
-        const float *own = mica_cpu_at(which ? a->v : a->k);
         *dtype = MICA_DTYPE_F32;
-        return own + ((s->first + j - s->past) * a->kv_heads + kv_head) * a->dim;
+        return take_row(which ? a->v : a->k, which ? a->v_strides : a->k_strides,
+                        which ? NULL : &a->k_turn, s->first + j - s->past, kv_head, a->dim, row);
     }
     int64_t at = mica_paged_offset(a, s, j / MICA_KV_PAGE, which, kv_head);
     *dtype = a->pool_dtype;
@@ -21,8 +31,9 @@ static void attend_row(const mica_attention_paged_args *a, const mica_paged_sequ
     attention_row r = {.dim = a->dim, .scale = (double)a->scale, .soft_cap = (double)a->soft_cap};
     int64_t at = ((s->first + i) * a->heads + head) * a->dim, position = s->past + i;
     int64_t kv_head = head / (a->heads / a->kv_heads);
+    float *rows = (float *)((double *)scratch + a->dim);
     r.out = scratch;
-    r.q = (const float *)mica_cpu_at(a->q) + at;
+    r.q = take_row(a->q, a->q_strides, &a->q_turn, s->first + i, head, a->dim, rows);
     bool has_sink = a->sinks != 0;
     attention_row_begin(&r, has_sink,
                         has_sink ? mica_element_f32(a->sinks_dtype, mica_cpu_at(a->sinks), head)
@@ -30,8 +41,8 @@ static void attend_row(const mica_attention_paged_args *a, const mica_paged_sequ
     int64_t first = a->window && position + 1 > a->window ? position + 1 - a->window : 0;
     for (int64_t j = first; j <= position; j++) {
         int dtype;
-        const void *k = find_key(a, s, j, 0, kv_head, &dtype);
-        const void *v = find_key(a, s, j, 1, kv_head, &dtype);
+        const void *k = find_key(a, s, j, 0, kv_head, &dtype, rows + a->dim);
+        const void *v = find_key(a, s, j, 1, kv_head, &dtype, rows + 2 * a->dim);
         attention_row_add(&r, k, v, dtype, j >= s->past && a->pool_dtype == MICA_DTYPE_BF16);
     }
     float *out = (float *)mica_cpu_at(a->out) + at;

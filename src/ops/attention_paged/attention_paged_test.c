@@ -166,6 +166,44 @@ static void neighbours_and_threads_change_nothing(void **state) {
     }
 }
 
+static void shared_histories_give_the_same_bits(void **state) {
+    /* Long histories: one token or a few, their ranges of pages shared by 2 to 5 threads or not,
+     * equal the chunk that computed everything at once. */
+    (void)state;
+    static const shape_case cases[] = {
+        {9, 3, 64, 820, 0, 0, MICA_DTYPE_BF16, false, 0},
+        {8, 2, 32, 540, 0, 0, MICA_DTYPE_F32, true, 3.0f},
+        {4, 1, 40, 900, 600, 12, MICA_DTYPE_BF16, true, 0}, /* a window of many pages */
+        {4, 4, 32, 400, 130, 4, MICA_DTYPE_BF16, true, 0},  /* a short one is one range */
+    };
+    uint64_t seed = test_seed();
+    size_t n;
+    const mica_kernel *k = kernels(&n);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        paged_world w = make_world(&cases[c], 1, &seed);
+        int64_t row = w.heads * w.dim, past = w.length - 20;
+        for (size_t i = 0; i < n; i++) {
+            if (!paged_has(&k[i])) continue;
+            float *whole = run_chunks(&k[i], &w, 0, &past, 1, 2);
+            for (int run = 0; run < 8; run++) {
+                paged_batch b;
+                paged_batch_create(&b, &w, &(paged_part){0, past, run < 4 ? 1 : 20}, 1);
+                w.parts_bytes = run % 4 == 3 ? 100 : 1 << 22; /* 100: too few */
+                paged_attend(&k[i], &w, &b, 2 + run % 4);
+                expect_same(k[i].name, b.out, whole + past * row, b.n_tokens * row);
+                paged_batch_destroy(&b);
+            }
+            double want[64];
+            paged_oracle(&w, 0, w.length - 1, w.heads - 1, want);
+            for (int64_t d = 0; d < w.dim; d++)
+                assert_float_equal(whole[w.length * row - w.dim + d], want[d], 2e-5);
+            w.parts_bytes = 0;
+            free(whole);
+        }
+        paged_world_destroy(&w);
+    }
+}
+
 static void later_tokens_do_not_reach_back(void **state) {
     /* NaN and infinity in the K and V of a chunk's last tokens leave all earlier results as they
      * are, to the bit, and show in the later ones. */
@@ -310,17 +348,18 @@ static void run_plan(plan_fixture *f, const paged_world *w, paged_batch *b) {
     assert_ok(mica_executable_run(f->e, &err));
 }
 
-static void plans_read_before_they_write(void **state) {
-    /* Proves: the two ops in a plan, attention first although both name the pool, give the bits of
-     * the kernels called by hand, in results and pool, on each level; a ring is what would break.
-     */
-    (void)state;
+/* Two sequences at these pasts get more tokens. */
+static void check_plan(const shape_case *c, const paged_part past[2], const paged_part now[2]) {
+#if defined(__aarch64__)
+    static const char *const levels[] = {"scalar", "neon"};
+#else
     static const char *const levels[] = {"scalar", "avx2", "avx512"};
+#endif
     uint64_t seed = test_seed();
-    paged_world w = make_world(&shape_cases[3], 2, &seed);
+    paged_world w = make_world(c, 2, &seed);
     size_t bytes = paged_pool_bytes(&w);
     uint8_t *want_pool = malloc(bytes);
-    for (int l = 0; l < 3; l++) {
+    for (size_t l = 0; l < sizeof levels / sizeof *levels; l++) {
         plan_fixture f = {0};
         mica_error err = {0};
         mica_runtime_options options = {.struct_bytes = sizeof options, .cpu_level = levels[l]};
@@ -328,8 +367,7 @@ static void plans_read_before_they_write(void **state) {
         if (mica_runtime_open(&options, &f.rt, &err) != MICA_STATUS_OK) continue;
         assert_ok(mica_graph_create_internal(f.rt, true, &f.g, &err));
         size_t n;
-        const mica_kernel *k = kernels(&n) + (n - 1 - (size_t)l);
-        paged_part past[2] = {{0, 0, 150}, {1, 0, 190}}, now[2] = {{1, 190, 200}, {0, 150, 1}};
+        const mica_kernel *k = kernels(&n) + (n - 1 - l);
         paged_batch b, direct;
         paged_clear_pool(&w);
         paged_batch_create(&b, &w, past, 2);
@@ -359,10 +397,23 @@ static void plans_read_before_they_write(void **state) {
     paged_world_destroy(&w);
 }
 
+static void plans_read_before_they_write(void **state) {
+    /* Proves: the two ops in a plan, attention first although both name the pool, give the bits of
+     * the kernels called by hand, in results and pool, on each level; a ring is what would break.
+     * Long histories take the plan's shared memory. */
+    (void)state;
+    static const shape_case long_case = {6, 2, 64, 700, 0, 0, MICA_DTYPE_BF16, true, 0};
+    check_plan(&shape_cases[3], (paged_part[2]){{0, 0, 150}, {1, 0, 190}},
+               (paged_part[2]){{1, 190, 200}, {0, 150, 1}});
+    check_plan(&long_case, (paged_part[2]){{0, 0, 690}, {1, 0, 300}},
+               (paged_part[2]){{1, 300, 2}, {0, 690, 1}});
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_oracle_and_ignores_chunks),
         cmocka_unit_test(neighbours_and_threads_change_nothing),
+        cmocka_unit_test(shared_histories_give_the_same_bits),
         cmocka_unit_test(later_tokens_do_not_reach_back),
         cmocka_unit_test(extreme_scores),
         cmocka_unit_test(plans_read_before_they_write),

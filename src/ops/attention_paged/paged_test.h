@@ -56,6 +56,7 @@ typedef struct paged_world {
     int pool_dtype;
     int64_t window;
     float scale, soft_cap;
+    size_t parts_bytes;            /* that kernels may share; 0 = none */
     float *sinks;                  /* [heads] or NULL */
     float *q[PAGED_SEQUENCES_MAX]; /* [length, heads, dim] */
     float *k[PAGED_SEQUENCES_MAX]; /* [length, kv_heads, dim] */
@@ -179,6 +180,8 @@ static inline uint64_t paged_address(const void *p) { return (uint64_t)(uintptr_
 
 static inline void paged_attend(const mica_kernel *kernel, const paged_world *w, paged_batch *b,
                                 int n_threads) {
+    void *parts = malloc(w->parts_bytes + 1);
+    memset(parts, 0xFF, w->parts_bytes + 1);
     mica_attention_paged_args a = {.q = paged_address(b->q),
                                    .k = paged_address(b->k),
                                    .v = paged_address(b->v),
@@ -188,6 +191,11 @@ static inline void paged_attend(const mica_kernel *kernel, const paged_world *w,
                                    .sinks = paged_address(w->sinks),
                                    .out = paged_address(b->out),
                                    .live = paged_address(b->counts),
+                                   .parts = w->parts_bytes ? paged_address(parts) : 0,
+                                   .parts_bytes = w->parts_bytes,
+                                   .q_strides = {w->heads * w->dim, w->dim, 1},
+                                   .k_strides = {w->kv_heads * w->dim, w->dim, 1},
+                                   .v_strides = {w->kv_heads * w->dim, w->dim, 1},
                                    .n_tokens = b->n_tokens + 5,
                                    .heads = w->heads,
                                    .kv_heads = w->kv_heads,
@@ -203,8 +211,9 @@ static inline void paged_attend(const mica_kernel *kernel, const paged_world *w,
                                    .scale = w->scale,
                                    .soft_cap = w->soft_cap};
     size_t scratch = kernel->needs ? mica_attention_block_bytes(w->heads / w->kv_heads, w->dim)
-                                   : (size_t)w->dim * sizeof(double);
+                                   : (size_t)w->dim * (sizeof(double) + 3 * sizeof(float));
     paged_run(kernel, &a, scratch, n_threads);
+    free(parts);
 }
 
 static inline void paged_write(const mica_kernel *kernel, const paged_world *w,
@@ -217,6 +226,8 @@ static inline void paged_write(const mica_kernel *kernel, const paged_world *w,
                             .token_sequence = paged_address(b->owners),
                             .sequences = paged_address(b->sequences),
                             .live = paged_address(b->counts),
+                            .k_strides = {w->kv_heads * w->dim, w->dim, 1},
+                            .v_strides = {w->kv_heads * w->dim, w->dim, 1},
                             .n_tokens = b->n_tokens + 5,
                             .kv_heads = w->kv_heads,
                             .dim = w->dim,
@@ -226,7 +237,7 @@ static inline void paged_write(const mica_kernel *kernel, const paged_world *w,
                             .n_layers = w->n_layers,
                             .layer = w->layer,
                             .pool_dtype = w->pool_dtype};
-    paged_run(kernel, &a, 0, n_threads);
+    paged_run(kernel, &a, (size_t)w->dim * sizeof(float), n_threads);
 }
 
 /* ---- the oracle ---- */

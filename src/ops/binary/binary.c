@@ -49,6 +49,8 @@ static bool has_small_floats(const mica_graph *g, const mica_node *n) {
 static const mica_kernel kernels[] = {
 #if defined(__x86_64__)
     {"binary_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, has_small_floats, NULL, mica_binary_avx2},
+#elif defined(__aarch64__)
+    {"binary_neon", MICA_DEVICE_CPU, MICA_CPU_NEON, has_small_floats, NULL, mica_binary_neon},
 #endif
     {"binary_ref", MICA_DEVICE_CPU, 0, NULL, NULL, mica_binary_ref},
 };
@@ -59,7 +61,8 @@ const mica_op mica_op_binary = {
     .name = "binary",
     .n_inputs_min = 2,
     .n_inputs_max = 2,
-    .flags = MICA_OP_IS_ELEMENTWISE | MICA_OP_IN_PLACE,
+    .flags = MICA_OP_IS_ELEMENTWISE,
+    .in_place = 3,
     .strided = 3,
     .params = params,
     .n_params = sizeof params / sizeof *params,

@@ -25,4 +25,6 @@ float mica_binary_apply(int kind, float a, float b);
 void mica_binary_ref(const void *args, const mica_cpu_worker *worker);
 /* Elements of two blocks, f32; no comparisons. */
 void mica_binary_block_avx2(int kind, const float *a, const float *b, float *out, int64_t count);
+void mica_binary_block_neon(int kind, const float *a, const float *b, float *out, int64_t count);
 void mica_binary_avx2(const void *args, const mica_cpu_worker *worker); /* f16, bf16, f32 */
+void mica_binary_neon(const void *args, const mica_cpu_worker *worker); /* f16, bf16, f32 */

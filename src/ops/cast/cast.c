@@ -31,6 +31,8 @@ static bool is_between_floats(const mica_graph *g, const mica_node *n) {
 static const mica_kernel kernels[] = {
 #if defined(__x86_64__)
     {"cast_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, is_between_floats, NULL, mica_cast_avx2},
+#elif defined(__aarch64__)
+    {"cast_neon", MICA_DEVICE_CPU, MICA_CPU_NEON, is_between_floats, NULL, mica_cast_neon},
 #endif
     {"cast_ref", MICA_DEVICE_CPU, 0, NULL, NULL, mica_cast_ref},
 };
@@ -41,7 +43,8 @@ const mica_op mica_op_cast = {
     .name = "cast",
     .n_inputs_min = 1,
     .n_inputs_max = 1,
-    .flags = MICA_OP_IS_ELEMENTWISE | MICA_OP_IN_PLACE,
+    .flags = MICA_OP_IS_ELEMENTWISE,
+    .in_place = 1,
     .strided = 1,
     .params = params,
     .n_params = sizeof params / sizeof *params,

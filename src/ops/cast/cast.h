@@ -16,3 +16,4 @@ static_assert(sizeof(mica_cast_args) == 336, "host and device kernels share this
 
 void mica_cast_ref(const void *args, const mica_cpu_worker *worker);
 void mica_cast_avx2(const void *args, const mica_cpu_worker *worker); /* f16, bf16, f32 */
+void mica_cast_neon(const void *args, const mica_cpu_worker *worker); /* f16, bf16, f32 */

@@ -16,6 +16,12 @@ void mica_combine_ref(const void *args, const mica_cpu_worker *worker) {
             sum += mica_element_f32(a->weights.dtype, weights, at) *
                    mica_element_f32(a->dtype, x, (t * a->slots + s) * a->n + column);
         }
-        mica_element_put_f32(a->dtype, mica_cpu_at(a->out), i, sum);
+        void *out = mica_cpu_at(a->out);
+        if (a->residual) {
+            float residual = mica_element_f32(a->dtype, mica_cpu_at(a->residual), i), rounded;
+            mica_element_put_f32(a->dtype, &rounded, 0, sum);
+            sum = residual + mica_element_f32(a->dtype, &rounded, 0);
+        }
+        mica_element_put_f32(a->dtype, out, i, sum);
     }
 }

@@ -114,7 +114,7 @@ static void kernels_stop_at_the_count(void **state) {
     static const live_build builds[] = {build_softmax,  build_rms_norm,    build_layer_norm,
                                         build_rope,     build_rope_tables, build_glu,
                                         build_attention};
-    for (size_t l = 0; l < 3; l++)
+    for (size_t l = 0; l < OP_TEST_LEVELS; l++)
         for (size_t b = 0; b < sizeof builds / sizeof *builds; b++) {
             uint8_t live[384], all[384];
             fixture f;

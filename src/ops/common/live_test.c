@@ -219,7 +219,7 @@ static void kernels_stop_at_the_count(void **state) {
     static const live_build builds[] = {build_cast,   build_unary,  build_binary, build_select,
                                         build_reduce, build_concat, build_gather, build_take,
                                         build_top_k,  build_combine};
-    for (size_t l = 0; l < 3; l++)
+    for (size_t l = 0; l < OP_TEST_LEVELS; l++)
         for (size_t b = 0; b < sizeof builds / sizeof *builds; b++) {
             uint8_t live[1024], all[1024];
             fixture f;

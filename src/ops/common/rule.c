@@ -32,6 +32,18 @@ mica_status mica_rule_live(const mica_graph *g, mica_node *n, int i, mica_error 
     return MICA_STATUS_OK;
 }
 
+mica_status mica_rule_residual(const mica_graph *g, const mica_node *n, int i, mica_error *err) {
+    char a[176], b[176];
+    if (i >= n->n_inputs || !n->inputs[i]) return MICA_STATUS_OK;
+    const mica_node *r = mica_rule_input(g, n, i);
+    if (r->quant.mode == MICA_QUANT_NONE && r->dtype == n->dtype && r->live == n->live &&
+        mica_shape_equal(&r->shape, &n->shape))
+        return MICA_STATUS_OK;
+    return mica_fail(err, MICA_STATUS_INVALID, "residual %s%s, expected %s%s",
+                     mica_dtype_name((mica_dtype)r->dtype), mica_shape_format(&r->shape, a),
+                     mica_dtype_name((mica_dtype)n->dtype), mica_shape_format(&n->shape, b));
+}
+
 mica_status mica_rule_broadcast(const mica_graph *g, mica_node *n, mica_error *err) {
     char a[176], b[176];
     n->shape = mica_rule_input(g, n, 0)->shape;

@@ -17,6 +17,9 @@ mica_status mica_rule_axis(int64_t axis, const mica_shape *s, int *out, mica_err
  * length or place (n->shape must be set). */
 mica_status mica_rule_live(const mica_graph *g, mica_node *n, int i, mica_error *err);
 
+/* Input i, where there is one, must have n's dtype, shape and live kind, which are set already. */
+mica_status mica_rule_residual(const mica_graph *g, const mica_node *n, int i, mica_error *err);
+
 /* n->shape = the broadcast of all inputs; n->live = theirs. */
 mica_status mica_rule_broadcast(const mica_graph *g, mica_node *n, mica_error *err);
 

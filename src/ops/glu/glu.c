@@ -127,6 +127,8 @@ static const mica_kernel kernels[] = {
      .accepts = accepts_vectors,
      .cpu = mica_glu_avx512},
     {.name = "glu_avx2", .needs = MICA_CPU_AVX2, .accepts = accepts_vectors, .cpu = mica_glu_avx2},
+#elif defined(__aarch64__)
+    {.name = "glu_neon", .needs = MICA_CPU_NEON, .accepts = accepts_vectors, .cpu = mica_glu_neon},
 #endif
     {.name = "glu_ref", .cpu = mica_glu_ref},
 };
@@ -142,6 +144,7 @@ const mica_op mica_op_glu = {
     .name = "glu",
     .n_inputs_min = 1,
     .n_inputs_max = 2,
+    .in_place = 3, /* of a pair */
     .params = params,
     .n_params = sizeof params / sizeof *params,
     .infer = infer_glu,

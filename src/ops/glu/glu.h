@@ -32,4 +32,5 @@ static inline int64_t mica_glu_width(const mica_glu_args *a) {
 void mica_glu_ref(const void *args, const mica_cpu_worker *worker);
 /* All kinds but MICA_GLU_GELU (erf). */
 void mica_glu_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_glu_neon(const void *args, const mica_cpu_worker *worker);
 void mica_glu_avx512(const void *args, const mica_cpu_worker *worker);

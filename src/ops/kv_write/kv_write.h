@@ -4,16 +4,20 @@
 #include <assert.h>
 #include "core/op.h"
 #include "core/paged.h"
+#include "ops/attention_paged/paged_turn.h"
 
 typedef struct mica_kv_write_args {
     uint64_t pool; /* [n_pages, n_layers, 2, kv_heads, 64, dim] */
-    uint64_t k;    /* f32 [n_tokens, kv_heads, dim] */
+    uint64_t k;    /* f32 [n_tokens, kv_heads, dim], strides below */
     uint64_t v;
     uint64_t page_table;     /* i32 [n_sequences, table_width] */
     uint64_t positions;      /* i32 [n_tokens] */
     uint64_t token_sequence; /* i32 [n_tokens] */
     uint64_t sequences;      /* i32 [n_sequences, MICA_SEQUENCE_FIELDS] */
     uint64_t live;           /* address of the count of live tokens, 0 = all */
+    int64_t k_strides[3];    /* elements */
+    int64_t v_strides[3];
+    mica_paged_turn k_turn; /* what is still to be done to k */
     int64_t n_tokens;
     int64_t kv_heads;
     int64_t dim;
@@ -24,7 +28,7 @@ typedef struct mica_kv_write_args {
     int32_t layer;
     int32_t pool_dtype; /* f32 or bf16 */
 } mica_kv_write_args;
-static_assert(sizeof(mica_kv_write_args) == 128, "host and device kernels share this layout");
+static_assert(sizeof(mica_kv_write_args) == 216, "host and device kernels share this layout");
 
 /* Offset in elements of token t's K of KV head 0; its V lies kv_heads * 64 * dim further, the next
  * head 64 * dim. -1 where a later token of the batch takes the slot. */
@@ -44,4 +48,5 @@ static inline int64_t mica_kv_slot(const mica_kv_write_args *a, int64_t t) {
 
 void mica_kv_write_ref(const void *args, const mica_cpu_worker *worker);
 void mica_kv_write_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_kv_write_neon(const void *args, const mica_cpu_worker *worker);
 void mica_kv_write_avx512(const void *args, const mica_cpu_worker *worker);

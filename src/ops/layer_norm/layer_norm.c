@@ -62,6 +62,8 @@ static const mica_kernel kernels[] = {
 #if defined(__x86_64__)
     {.name = "layer_norm_avx512", .needs = MICA_CPU_AVX512, .cpu = mica_layer_norm_avx512},
     {.name = "layer_norm_avx2", .needs = MICA_CPU_AVX2, .cpu = mica_layer_norm_avx2},
+#elif defined(__aarch64__)
+    {.name = "layer_norm_neon", .needs = MICA_CPU_NEON, .cpu = mica_layer_norm_neon},
 #endif
     {.name = "layer_norm_ref", .cpu = mica_layer_norm_ref},
 };
@@ -74,7 +76,7 @@ const mica_op mica_op_layer_norm = {
     .name = "layer_norm",
     .n_inputs_min = 3,
     .n_inputs_max = 3,
-    .flags = MICA_OP_IN_PLACE,
+    .in_place = 1,
     .optional = 1 << 1 | 1 << 2,
     .params = params,
     .n_params = sizeof params / sizeof *params,

@@ -20,4 +20,5 @@ static_assert(sizeof(mica_layer_norm_args) == 88, "host and device kernels share
 
 void mica_layer_norm_ref(const void *args, const mica_cpu_worker *worker);
 void mica_layer_norm_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_layer_norm_neon(const void *args, const mica_cpu_worker *worker);
 void mica_layer_norm_avx512(const void *args, const mica_cpu_worker *worker);

@@ -14,18 +14,6 @@ mica_array mica_linear(mica_graph *g, mica_array x, mica_array weight, mica_arra
     return mica_array_add(g, MICA_OP_linear, (mica_array[]){x, weight, bias}, 3, NULL, 0);
 }
 
-static mica_status check_residual(const mica_graph *g, const mica_node *n, mica_error *err) {
-    char a[176], b[176];
-    if (n->n_inputs <= IN_RESIDUAL || !n->inputs[IN_RESIDUAL]) return MICA_STATUS_OK;
-    const mica_node *r = mica_rule_input(g, n, IN_RESIDUAL);
-    if (r->quant.mode == MICA_QUANT_NONE && r->dtype == n->dtype && r->live == n->live &&
-        mica_shape_equal(&r->shape, &n->shape))
-        return MICA_STATUS_OK;
-    return mica_fail(err, MICA_STATUS_INVALID, "residual %s%s, expected %s%s",
-                     mica_dtype_name((mica_dtype)r->dtype), mica_shape_format(&r->shape, a),
-                     mica_dtype_name((mica_dtype)n->dtype), mica_shape_format(&n->shape, b));
-}
-
 static mica_status linear_infer(const mica_graph *g, mica_node *n, mica_error *err) {
     char text[176];
     mica_status st = mica_linear_check(g, n, err);
@@ -42,7 +30,7 @@ static mica_status linear_infer(const mica_graph *g, mica_node *n, mica_error *e
     n->dtype = x->dtype;
     n->live = MICA_LIVE_ALL;
     st = mica_rule_live(g, n, IN_X, err);
-    return st == MICA_STATUS_OK ? check_residual(g, n, err) : st;
+    return st == MICA_STATUS_OK ? mica_rule_residual(g, n, IN_RESIDUAL, err) : st;
 }
 
 /* reshape(x to [m, k]) @ transpose(weight) + bias, all in f32. */
@@ -106,14 +94,37 @@ static size_t linear_scratch_bytes(const mica_graph *g, const mica_node *n) {
 
 static const mica_kernel linear_kernels[] = {
 #if defined(__x86_64__)
+    {"linear_amx", MICA_DEVICE_CPU, MICA_CPU_AVX2 | MICA_CPU_AVX512 | MICA_CPU_AMX,
+     mica_linear_accepts_amx, linear_scratch_bytes, mica_linear_amx},
     {"linear_int8_avx512_vnni", MICA_DEVICE_CPU,
      MICA_CPU_AVX2 | MICA_CPU_AVX512 | MICA_CPU_AVX512_VNNI, mica_linear_accepts_int8,
      linear_scratch_bytes, mica_linear_int8_avx512_vnni},
     {"linear_int8_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, mica_linear_accepts_int8,
      linear_scratch_bytes, mica_linear_int8_avx2},
+    {"linear_int16_avx512_vnni", MICA_DEVICE_CPU,
+     MICA_CPU_AVX2 | MICA_CPU_AVX512 | MICA_CPU_AVX512_VNNI, mica_linear_accepts_int16,
+     linear_scratch_bytes, mica_linear_int16_avx512_vnni},
+    {"linear_int16_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, mica_linear_accepts_int16,
+     linear_scratch_bytes, mica_linear_int16_avx2},
     {"linear_avx512", MICA_DEVICE_CPU, MICA_CPU_AVX2 | MICA_CPU_AVX512, NULL, linear_scratch_bytes,
      mica_linear_avx512},
     {"linear_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, NULL, linear_scratch_bytes, mica_linear_avx2},
+    /* Only where they were measured to be faster. */
+    {"linear_int16_avx512_vnni_direct", MICA_DEVICE_CPU,
+     MICA_CPU_AVX2 | MICA_CPU_AVX512 | MICA_CPU_AVX512_VNNI, mica_linear_accepts_direct_int16,
+     linear_scratch_bytes, mica_linear_direct_int16_avx512_vnni},
+    {"linear_int16_avx2_direct", MICA_DEVICE_CPU, MICA_CPU_AVX2, mica_linear_accepts_direct_int16,
+     linear_scratch_bytes, mica_linear_direct_int16_avx2},
+    {"linear_avx512_direct", MICA_DEVICE_CPU, MICA_CPU_AVX2 | MICA_CPU_AVX512,
+     mica_linear_accepts_direct, linear_scratch_bytes, mica_linear_direct_avx512},
+    {"linear_avx2_direct", MICA_DEVICE_CPU, MICA_CPU_AVX2, mica_linear_accepts_direct,
+     linear_scratch_bytes, mica_linear_direct_avx2},
+#elif defined(__aarch64__)
+    {"linear_int8_neon_dot", MICA_DEVICE_CPU, MICA_CPU_NEON | MICA_CPU_NEON_DOT,
+     mica_linear_accepts_int8, linear_scratch_bytes, mica_linear_int8_neon_dot},
+    {"linear_neon", MICA_DEVICE_CPU, MICA_CPU_NEON, NULL, linear_scratch_bytes, mica_linear_neon},
+    {"linear_neon_direct", MICA_DEVICE_CPU, MICA_CPU_NEON, mica_linear_accepts_direct,
+     linear_scratch_bytes, mica_linear_direct_neon},
 #endif
     {"linear_ref", MICA_DEVICE_CPU, 0, NULL, linear_scratch_bytes, mica_linear_ref},
 };
@@ -124,10 +135,12 @@ const mica_op mica_op_linear = {
     .n_inputs_max = N_INPUTS,
     .optional = 1 << IN_BIAS | 1 << IN_RESIDUAL,
     .quantized = 1 << IN_WEIGHT,
+    .in_place = 1 << IN_RESIDUAL, /* each element is read where it is written, just before */
     .infer = linear_infer,
     .compose = linear_compose,
     .cost = linear_cost,
     .launch = linear_launch,
     .kernels = linear_kernels,
     .n_kernels = sizeof linear_kernels / sizeof linear_kernels[0],
+    .is_same_arithmetic = mica_linear_is_same_arithmetic,
 };

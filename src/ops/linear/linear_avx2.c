@@ -8,8 +8,6 @@
 #define TILE_N 3
 #define UNIT 64
 #define UNIT_VECS 8
-#define DIRECT_AHEAD 1024
-#define DIRECT_AHEAD_MXFP4 1024
 
 #include "ops/linear/linear_packed.h"
 

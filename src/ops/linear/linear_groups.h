@@ -4,6 +4,7 @@
  *     u8_load u4_load packed_load(bits, ) e4m3_load e2m1_load    LANES codes as f32
  * The bits are those of mica_quant_decode_row. */
 #pragma once
+#include "ops/linear/linear_fetch.h"
 #include "ops/linear/linear_rows.h"
 
 enum {
@@ -17,7 +18,6 @@ enum {
     FORMAT_AFFINE6,
     FORMATS, /* dense and mxfp4 */
     GROUPS_MAX = MICA_LINEAR_CHUNK / 16,
-    GROUPS_AHEAD = 1024, /* bytes; as DIRECT_AHEAD */
 };
 
 static inline int format_of(const mica_linear_rows *job) {
@@ -136,7 +136,6 @@ INLINE void direct_group(int format, int mr, int nr, int64_t group, const float 
     UNROLL for (int j = 0; j < nr; j++) {
         scale[j] = vec_set(scales[j * GROUPS_MAX]);
         bias[j] = vec_set(biases[j * GROUPS_MAX]);
-        __builtin_prefetch(codes + j * row_bytes + GROUPS_AHEAD);
     }
     for (int64_t i = 0; i < group; i += LANES, x += mr * LANES) {
         UNROLL for (int j = 0; j < nr; j++) {
@@ -154,15 +153,20 @@ INLINE void direct_groups(const mica_linear_rows *job, int format, int mr, int n
     vec sum[MICA_LINEAR_DIRECT * 4];
     _Alignas(64) float scales[4 * GROUPS_MAX], biases[4 * GROUPS_MAX];
     int64_t row_bytes = job->weight.row_bytes, group = job->weight.quant.group;
+    const uint8_t *next = job->codes + (n + nr) * row_bytes;
+    bool is_near = nr * row_bytes <= NEAR_BYTES;
     UNROLL for (int j = 0; j < nr * mr; j++) sum[j] = vec_zero();
     for (int64_t k0 = 0; k0 < job->k; k0 += MICA_LINEAR_CHUNK) {
         int64_t count = job->k - k0 < MICA_LINEAR_CHUNK ? job->k - k0 : MICA_LINEAR_CHUNK;
         const uint8_t *codes = job->codes + n * row_bytes + format_bytes(format, k0);
         for (int j = 0; j < nr; j++)
             expand_groups(job, n + j, k0, count, scales + j * GROUPS_MAX, biases + j * GROUPS_MAX);
-        for (int64_t g = 0; g < count / group; g++, x += group * mr)
+        for (int64_t g = 0; g < count / group; g++, x += group * mr) {
+            fetch_bytes(next, nr * format_bytes(format, group), is_near);
+            next += nr * format_bytes(format, group);
             direct_group(format, mr, nr, group, x, codes + format_bytes(format, g * group),
                          row_bytes, scales + g, biases + g, sum);
+        }
     }
     UNROLL for (int i = 0; i < mr; i++) {
         UNROLL for (int j = 0; j < nr; j++)

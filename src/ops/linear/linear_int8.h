@@ -1,6 +1,5 @@
 /* Rows of x as int8 blocks: what the dot products of linear_int8_tiles.h read. */
 #pragma once
-#include <immintrin.h>
 #include "ops/linear/linear_rows.h"
 
 #if defined(__clang__)
@@ -14,8 +13,6 @@
 typedef struct x_unit {
     uint8_t even[32];      /* s8: elements 0 2 .. 30 of the first block, then of the second */
     uint8_t odd[32];       /* s8: elements 1 3 .. 31 */
-    int32_t correction[8]; /* 12 times the sums that fall on each lane */
+    int32_t correction[8]; /* x86: 12 times the sums that fall on each lane */
     float scale[8];        /* half of a step of the first block four times, then of the second */
 } x_unit;
-
-INLINE __m256i load_bytes(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }

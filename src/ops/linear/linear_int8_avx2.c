@@ -1,13 +1,13 @@
 /* linear in fast mode for mxfp4 weights with AVX2: u8 times s8 products are added in pairs to 16
  * bits (at most 4 * 24 * 127 = 12192), then to 32. The rest is in linear_int8_tiles.h. */
 #include "ops/linear/linear.h"
-#include "ops/linear/linear_int8.h"
+#include "ops/linear/linear_int8_x86.h"
 
-static inline __m256i dot_unit(__m256i low, __m256i high, const x_unit *x) {
-    __m256i sum = _mm256_add_epi16(_mm256_maddubs_epi16(low, load_bytes(x->even)),
-                                   _mm256_maddubs_epi16(high, load_bytes(x->odd)));
-    return _mm256_sub_epi32(_mm256_madd_epi16(sum, _mm256_set1_epi16(1)),
-                            load_bytes(x->correction));
+INLINE fvec dot_unit(ivec low, ivec high, const x_unit *x) {
+    __m256i sum = _mm256_add_epi16(_mm256_maddubs_epi16(low, ivec_load(x->even)),
+                                   _mm256_maddubs_epi16(high, ivec_load(x->odd)));
+    sum = _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, ivec_load(x->correction)));
 }
 
 #include "ops/linear/linear_int8_tiles.h"

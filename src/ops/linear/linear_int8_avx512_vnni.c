@@ -2,13 +2,13 @@
  * by one instruction. The same integers, hence the same bits, as linear_int8_avx2.c; the rest is
  * in linear_int8_tiles.h. */
 #include "ops/linear/linear.h"
-#include "ops/linear/linear_int8.h"
+#include "ops/linear/linear_int8_x86.h"
 
-static inline __m256i dot_unit(__m256i low, __m256i high, const x_unit *x) {
+INLINE fvec dot_unit(ivec low, ivec high, const x_unit *x) {
     __m256i zero = _mm256_setzero_si256();
-    __m256i sum = _mm256_dpbusd_epi32(zero, low, load_bytes(x->even));
-    sum = _mm256_dpbusd_epi32(sum, high, load_bytes(x->odd));
-    return _mm256_sub_epi32(sum, load_bytes(x->correction));
+    __m256i sum = _mm256_dpbusd_epi32(zero, low, ivec_load(x->even));
+    sum = _mm256_dpbusd_epi32(sum, high, ivec_load(x->odd));
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(sum, ivec_load(x->correction)));
 }
 
 #include "ops/linear/linear_int8_tiles.h"

@@ -101,8 +101,18 @@ uint64_t mica_linear_weight_bytes(const mica_graph *g, const mica_node *n, uint6
     return n_rows * ((uint64_t)w.row_bytes + scales + bias);
 }
 
+bool mica_linear_accepts_amx(const mica_graph *g, const mica_node *n) {
+    const mica_node *w = mica_rule_input(g, n, 1);
+    bool is_dense = w->quant.mode == MICA_QUANT_NONE && w->dtype == MICA_DTYPE_BF16;
+    return g->mode == MICA_FAST && (is_dense || w->quant.mode == MICA_QUANT_MXFP4);
+}
+
 bool mica_linear_accepts_int8(const mica_graph *g, const mica_node *n) {
     return g->mode == MICA_FAST && mica_rule_input(g, n, 1)->quant.mode == MICA_QUANT_MXFP4;
+}
+
+bool mica_linear_accepts_int16(const mica_graph *g, const mica_node *n) {
+    return g->mode == MICA_FAST && mica_rule_input(g, n, 1)->quant.mode == MICA_QUANT_AFFINE;
 }
 
 void mica_linear_launch(mica_launch *l, const mica_node *n, mica_address *codes,

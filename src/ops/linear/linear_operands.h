@@ -23,9 +23,22 @@ uint64_t mica_linear_weight_bytes(const mica_graph *g, const mica_node *n, uint6
 /* Whether kernels that round x to int8 may serve n: fast mode and an mxfp4 weight. */
 bool mica_linear_accepts_int8(const mica_graph *g, const mica_node *n);
 
+/* Whether AMX may serve n: fast mode, and a bf16 or mxfp4 weight. */
+bool mica_linear_accepts_amx(const mica_graph *g, const mica_node *n);
+
+/* Whether kernels that round x to 16 bits may serve n: fast mode and an affine weight. */
+bool mica_linear_accepts_int16(const mica_graph *g, const mica_node *n);
+
 /* Operands of the weight: codes, scales, biases. The fields lie inside the argument struct. */
 void mica_linear_launch(mica_launch *l, const mica_node *n, mica_address *codes,
                         mica_address *scales, mica_address *biases);
 
 /* The weight (input 1) or bias as f32 in simpler ops of g. */
 mica_array mica_linear_compose_f32(mica_graph *g, mica_ref ref);
+
+/* Rows that linear_direct.c may take in several parts, and whether one row of the variant table is
+ * the other one called so. */
+bool mica_linear_accepts_direct(const mica_graph *g, const mica_node *n);
+bool mica_linear_accepts_direct_int16(const mica_graph *g, const mica_node *n);
+bool mica_linear_is_same_arithmetic(const mica_graph *g, const mica_node *n, const mica_kernel *a,
+                                    const mica_kernel *b);

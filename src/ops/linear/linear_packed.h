@@ -1,5 +1,5 @@
 /* Where codes of fewer than 8 bits lie in a packed row: constants for the vector loads of
- * linear_avx2.c and linear_avx512.c. */
+ * the vector files. */
 #pragma once
 
 /* Control bytes of a shuffle that puts the two bytes which hold code i into a 32-bit lane. */

@@ -17,6 +17,8 @@ enum {
     MICA_LINEAR_SPILL = 128 * 96, /* sums kept between chunks, as vectors of 8 floats */
     MICA_LINEAR_DIRECT = 4,       /* up to so many rows of x, weights are decoded in registers */
     MICA_LINEAR_TILE = 8,         /* no tile has more rows of x */
+    MICA_LINEAR_AMX_ROWS = 128,   /* rows of x that AMX packs at a time */
+    MICA_LINEAR_BLOCK = 128,      /* and those that integer kernels do */
 };
 
 /* What the weight is made of. kind is U8 for a quantised one. */
@@ -51,12 +53,14 @@ typedef struct mica_linear_rows {
     bool out_by_row;   /* row i of the job is row i of out, whatever the list says */
 } mica_linear_rows;
 
-/* Head of a worker's scratch: which rows lie packed behind it. Zeroed at the start of a step. */
+/* Head of a worker's scratch: which rows lie packed behind it. To be zeroed at the start of a step,
+ * and whenever the memory at x gets new values within one. */
 typedef struct mica_linear_scratch {
     const void *packed_x;
     const int32_t *packed_list;
     int64_t packed_m;
-    int64_t reserved[5];
+    int64_t packed_as; /* which layout: one of its own for each function and kind of weight */
+    int64_t reserved[4];
 } mica_linear_scratch;
 static_assert(sizeof(mica_linear_scratch) == 64, "what follows stays aligned");
 
@@ -65,18 +69,46 @@ typedef void (*mica_linear_rows_function)(const mica_linear_rows *job, void *scr
 void mica_linear_rows_ref(const mica_linear_rows *job, void *scratch);
 void mica_linear_rows_avx2(const mica_linear_rows *job, void *scratch);
 void mica_linear_rows_avx512(const mica_linear_rows *job, void *scratch);
+void mica_linear_rows_neon(const mica_linear_rows *job, void *scratch);
+/* bf16 and mxfp4 weights only; x is split into two bf16 numbers (linear_amx_tiles.h). */
+void mica_linear_rows_amx(const mica_linear_rows *job, void *scratch);
 
 /* mxfp4 weights only; x is rounded to int8 (linear_int8_tiles.h). */
 void mica_linear_rows_int8_avx2(const mica_linear_rows *job, void *scratch);
 void mica_linear_rows_int8_avx512_vnni(const mica_linear_rows *job, void *scratch);
+void mica_linear_rows_int8_neon_dot(const mica_linear_rows *job, void *scratch);
+
+/* Affine weights only; x is rounded to 16 bits (linear_int16_tiles.h). */
+void mica_linear_rows_int16_avx2(const mica_linear_rows *job, void *scratch);
+void mica_linear_rows_int16_avx512_vnni(const mica_linear_rows *job, void *scratch);
 
 /* Scratch of one worker for rows of k elements. */
 static inline size_t mica_linear_scratch_bytes(int64_t k) {
-    size_t direct = (size_t)MICA_LINEAR_DIRECT * (((size_t)k + 63) / 64 * 64) * sizeof(float);
+    size_t padded = ((size_t)k + 63) / 64 * 64;
+    size_t direct = (size_t)MICA_LINEAR_DIRECT * padded * sizeof(float);
     size_t panel = ((size_t)(MICA_LINEAR_TILE + MICA_LINEAR_PANEL) * MICA_LINEAR_CHUNK +
                     (size_t)MICA_LINEAR_SPILL * 8) *
                    sizeof(float);
-    return sizeof(mica_linear_scratch) + 64 + (direct > panel ? direct : panel);
+    /* 4 tiles of sums, 32 weight rows in bf16, two halves of all rows of x */
+    size_t amx = 4096 + padded * (32 * 2 + MICA_LINEAR_AMX_ROWS * 4);
+    /* Integers with their scales and sums take at most 3 bytes an element. */
+    panel += MICA_LINEAR_BLOCK * (((size_t)k + 127) / 128 * 128) * 3;
+    size_t most = direct > panel ? direct : panel;
+    return sizeof(mica_linear_scratch) + 64 + (amx > most ? amx : most);
+}
+
+/* Whether the rows that lie packed in scratch are those of the job in layout `as`; if not, the
+ * caller packs them now. */
+static inline bool mica_linear_is_packed(mica_linear_scratch *scratch, const mica_linear_rows *job,
+                                         int64_t as) {
+    if (scratch->packed_x == job->x && scratch->packed_list == job->list &&
+        scratch->packed_m == job->m && scratch->packed_as == as)
+        return true;
+    scratch->packed_x = job->x;
+    scratch->packed_list = job->list;
+    scratch->packed_m = job->m;
+    scratch->packed_as = as;
+    return false;
 }
 
 static inline int64_t mica_linear_entry(const mica_linear_rows *job, int64_t i) {

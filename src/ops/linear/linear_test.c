@@ -12,6 +12,11 @@ static mica_cpu_function kernel_of(int level) {
     if (level == LEVEL_AVX512) return mica_linear_avx512;
     if (level == LEVEL_INT8_AVX2) return mica_linear_int8_avx2;
     if (level == LEVEL_INT8_VNNI) return mica_linear_int8_avx512_vnni;
+    if (level == LEVEL_INT16_AVX2) return mica_linear_int16_avx2;
+    if (level == LEVEL_INT16_VNNI) return mica_linear_int16_avx512_vnni;
+#elif defined(__aarch64__)
+    if (level == LEVEL_NEON) return mica_linear_neon;
+    if (level == LEVEL_INT8_NEON) return mica_linear_int8_neon_dot;
 #endif
     (void)level;
     return mica_linear_ref;
@@ -33,17 +38,33 @@ static void run(int level, const mica_linear_args *a, int workers) {
     run_kernel(kernel_of(level), a, workers, mica_linear_scratch_bytes(a->k));
 }
 
-/* What rounding x to int8 may change in a sum: half a step of each block's largest magnitude. */
-static double int8_bound(const test_weight *w, const void *x, int64_t row, int64_t n) {
-    double bound = 0;
+/* The largest magnitude of the group of element k of weight row n. */
+static double group_edge(const test_weight *w, int64_t n, int64_t k) {
+    int64_t group = w->weight.quant.group, begin = k / group * group;
+    double edge = 0;
+    for (int64_t i = begin; i < begin + group; i++)
+        edge = fmax(edge, fabs((double)w->values[n * w->k + i]));
+    return edge;
+}
+
+/* What rounding x to integers may change in a sum: half a step of each block's largest magnitude; a
+ * block of magnitudes under 1e-30 counts as zeros. For affine weights, f32 sums of scale * code
+ * and bias apart, each up to twice the group's edge. */
+static double rounding_bound(int level, const test_weight *w, const void *x, int64_t row,
+                             int64_t n) {
+    double bound = 0, steps = is_int8(level) ? 254 : 65534;
+    if (!is_rounded(level)) return 0;
     for (int64_t b = 0; b < w->k; b += 32) {
-        double largest = 0, weights = 0;
+        double largest = 0, weights = 0, magnitudes = 0;
         for (int64_t k = b; k < b + 32; k++) {
             double v = fabs((double)mica_kind_load(w->weight.x_kind, x, row * w->k + k));
-            largest = v > largest ? v : largest;
+            largest = fmax(largest, v);
+            magnitudes += v;
             weights += fabs((double)w->values[n * w->k + k]);
         }
-        bound += largest / 254 * weights * 1.001;
+        bound += (largest / steps * 1.001 + (largest < 1e-30 ? largest : 0)) * weights;
+        if (is_int16(level))
+            bound += 4 * group_edge(w, n, b) * magnitudes * (double)(w->k / 64 + 16) * 0x1p-24;
     }
     return bound;
 }
@@ -73,7 +94,7 @@ static void check_case(int level, const weight_type *type, int64_t m, int64_t n,
     run(level, &a, 2);
     for (int64_t i = 0; i < m * n; i++) {
         double bound, want = expected(&w, x, i / n, i % n, has_bias, &bound);
-        if (is_int8(level)) bound += int8_bound(&w, x, i / n, i % n);
+        bound += rounding_bound(level, &w, x, i / n, i % n);
         double got = (double)mica_kind_load(x_kind, out, i);
         if (!(fabs(got - want) <= bound))
             fail_msg("%s %s m=%d n=%d k=%d: element %d is %.9g, want %.9g", level_names[level],
@@ -104,7 +125,7 @@ static void matches_sums_in_double(void **state) {
                            MICA_KIND_F32 + (c + t) % 3, MICA_KIND_F32 + c % 3, c % 4 != 3, &seed);
         }
         /* A single block of 32, and an odd number of them. */
-        for (int64_t k = 32; k <= 160; k += 64)
+        for (int64_t k = 32; k <= 160 && takes_type(level, &weight_types[3]); k += 64)
             for (int64_t m = 1; m <= 6; m++)
                 check_case(level, &weight_types[3], m, 11, k, MICA_KIND_F32, MICA_KIND_F32, true,
                            &seed);
@@ -172,7 +193,7 @@ static void kernels_decode_to_the_same_bits(void **state) {
                                   mica_quant_biases_at(q, w.biases, 0, at), K, w.values + r * K);
         }
         for (int level = 0; level < LEVELS; level++)
-            for (int64_t m = 1; m <= K && has_level(level) && !is_int8(level); m += K - 1) {
+            for (int64_t m = 1; m <= K && has_level(level) && !is_rounded(level); m += K - 1) {
                 mica_linear_args a = args_of(&w, x, m, out, false);
                 run(level, &a, 2);
                 for (int64_t i = 0; i < m * N; i++)
@@ -194,7 +215,8 @@ static void live_rows_alone_are_written(void **state) {
     uint64_t seed = test_seed();
     for (int level = 0; level < LEVELS; level++) {
         if (!has_level(level)) continue;
-        test_weight w = make_weight(&weight_types[3], N, K, MICA_KIND_F32, MICA_KIND_F32, &seed);
+        const weight_type *type = &weight_types[is_int16(level) ? 8 : 3];
+        test_weight w = make_weight(type, N, K, MICA_KIND_F32, MICA_KIND_F32, &seed);
         float *x = make_x(MICA_KIND_F32, M * K, &seed), out[M * N], whole[M * N];
         mica_linear_args a = args_of(&w, x, M, whole, false);
         run(level, &a, 2);
@@ -218,7 +240,7 @@ static void values_that_are_not_finite_stay_in_their_row(void **state) {
     enum { M = 6, N = 5, K = 37 };
     uint64_t seed = test_seed();
     for (int level = 0; level < LEVELS; level++) {
-        if (!has_level(level) || is_int8(level)) continue;
+        if (!has_level(level) || is_rounded(level)) continue;
         test_weight w = make_weight(&weight_types[2], N, K, MICA_KIND_F32, MICA_KIND_F32, &seed);
         float *x = make_x(MICA_KIND_F32, M * K, &seed), *out = exact_memory(M * N * 4);
         x[0 * K + K - 1] = NAN;
@@ -245,15 +267,17 @@ static void values_that_are_not_finite_stay_in_their_row(void **state) {
     }
 }
 
-static void int8_rows_keep_outliers_and_nan(void **state) {
-    /* Proves: rounding x to int8 keeps NaN and infinity visible in their row alone, gives zeros for
-     * blocks of zeros and tiny values, and an outlier hurts its own block only. */
+static void rounded_rows_keep_outliers_and_nan(void **state) {
+    /* Proves: rounding x to integers keeps NaN and infinity visible in their row alone, gives zeros
+     * for blocks of zeros and tiny values, and an outlier hurts its own block only. */
     (void)state;
-    enum { M = 6, N = 5, K = 96 };
+    enum { M = 6, N = 5, K = 128 };
     uint64_t seed = test_seed();
-    for (int level = LEVEL_INT8_AVX2; level < LEVELS; level++) {
-        if (!has_level(level)) continue;
-        test_weight w = make_weight(&weight_types[3], N, K, MICA_KIND_F32, MICA_KIND_F32, &seed);
+    for (int t = 0; t < LEVELS * WEIGHT_TYPES; t++) {
+        int level = t / WEIGHT_TYPES;
+        const weight_type *type = &weight_types[t % WEIGHT_TYPES];
+        if (!has_level(level) || !is_rounded(level) || !takes_type(level, type)) continue;
+        test_weight w = make_weight(type, N, K, MICA_KIND_F32, MICA_KIND_F32, &seed);
         float *x = make_x(MICA_KIND_F32, M * K, &seed), *out = exact_memory(M * N * 4);
         x[0 * K + K - 1] = NAN;
         x[1 * K + 3] = INFINITY;
@@ -268,7 +292,7 @@ static void int8_rows_keep_outliers_and_nan(void **state) {
                     continue;
                 }
                 double bound, want = expected(&w, x, i / N, i % N, false, &bound);
-                bound += int8_bound(&w, x, i / N, i % N);
+                bound += rounding_bound(level, &w, x, i / N, i % N);
                 assert_true(fabs((double)out[i] - want) <= bound);
             }
         }
@@ -276,6 +300,56 @@ static void int8_rows_keep_outliers_and_nan(void **state) {
         free(out);
         free_weight(&w);
     }
+}
+
+/* One weight in groups with int16 rows: right alone, and each row of a batch as alone. */
+static void check_int16(int level, const weight_type *type, int64_t k, uint64_t *seed) {
+    enum { M = 130, N = 13 };
+    static const int64_t rows[] = {2, 3, 4, 5, 6, 7, 8, 9, 130};
+    test_weight w = make_weight(type, N, k, MICA_KIND_F32, MICA_KIND_F16, seed);
+    float *x = make_x(MICA_KIND_F32, M * k, seed), *alone = exact_memory(M * N * 4);
+    float *batch = exact_memory(M * N * 4);
+    for (int64_t i = 0; i < M; i++) {
+        mica_linear_args a = args_of(&w, x + i * k, 1, alone + i * N, true);
+        run(level, &a, 1);
+        for (int64_t n = 0; n < N; n++) {
+            double bound, want = expected(&w, x, i, n, true, &bound), got = alone[i * N + n];
+            bound += rounding_bound(level, &w, x, i, n);
+            if (!(fabs(got - want) <= bound))
+                fail_msg("%s %d bits group %d k=%d: %.9g, want %.9g", level_names[level],
+                         type->quant.bits, type->quant.group, (int)k, got, want);
+        }
+    }
+    for (int r = 0; r < 9; r++) {
+        mica_linear_args a = args_of(&w, x, rows[r], batch, true);
+        run(level, &a, 1 + r % 3);
+        if (memcmp(batch, alone, (size_t)(rows[r] * N) * 4) != 0)
+            fail_msg("%s %d bits group %d k=%d: %d rows differ from each alone", level_names[level],
+                     type->quant.bits, type->quant.group, (int)k, (int)rows[r]);
+    }
+    free(x), free(alone), free(batch);
+    free_weight(&w);
+}
+
+static void every_affine_weight_is_right_with_int16_rows(void **state) {
+    /* Proves: for all bits, groups and types of scales, K below and above a chunk and in no whole
+     * unit, a row is within half a step of x of the exact sum, and the same bits in any batch. */
+    (void)state;
+    static const uint8_t bits[] = {2, 3, 4, 5, 6, 8};
+    uint64_t seed = test_seed();
+    for (int level = 0; level < LEVELS; level++)
+        for (int c = 0; c < 54 && has_level(level) && is_int16(level); c++) {
+            int group = 32 << c / 6 % 3, kind = MICA_KIND_F32 + c / 18;
+            weight_type type = {"affine", MICA_KIND_U8, {.mode = MICA_QUANT_DESC_AFFINE}};
+            type.quant.bits = bits[c % 6];
+            type.quant.group = (uint16_t)group;
+            type.quant.scale_kind = (uint8_t)kind;
+            check_int16(level, &type, group, &seed);
+            check_int16(level, &type, 1024 + 3 * group, &seed);
+        }
+    /* More groups than the scales of a row that are converted at a time. */
+    for (int level = 0; level < LEVELS; level++)
+        if (has_level(level) && is_int16(level)) check_int16(level, &weight_types[12], 8480, &seed);
 }
 
 static void int8_levels_agree_bit_for_bit(void **state) {
@@ -445,7 +519,8 @@ int main(void) {
         cmocka_unit_test(kernels_decode_to_the_same_bits),
         cmocka_unit_test(live_rows_alone_are_written),
         cmocka_unit_test(values_that_are_not_finite_stay_in_their_row),
-        cmocka_unit_test(int8_rows_keep_outliers_and_nan),
+        cmocka_unit_test(rounded_rows_keep_outliers_and_nan),
+        cmocka_unit_test(every_affine_weight_is_right_with_int16_rows),
         cmocka_unit_test(int8_levels_agree_bit_for_bit),
         cmocka_unit_test(sums_over_nothing_are_the_bias),
         cmocka_unit_test(a_residual_is_added_last),

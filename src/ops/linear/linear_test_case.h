@@ -136,23 +136,54 @@ static inline void run_kernel(mica_cpu_function function, const void *args, int 
 
 /* ---- levels ---- */
 
-enum { LEVEL_REF, LEVEL_AVX2, LEVEL_AVX512, LEVEL_INT8_AVX2, LEVEL_INT8_VNNI, LEVELS };
-static const char *const level_names[LEVELS] = {"ref", "avx2", "avx512", "int8_avx2", "int8_vnni"};
+enum {
+    LEVEL_REF,
+    LEVEL_AVX2,
+    LEVEL_AVX512,
+    LEVEL_INT8_AVX2,
+    LEVEL_INT8_VNNI,
+    LEVEL_INT16_AVX2,
+    LEVEL_INT16_VNNI,
+    LEVEL_NEON,
+    LEVEL_INT8_NEON,
+    LEVELS
+};
+static const char *const level_names[LEVELS] = {"ref",        "avx2",      "avx512",
+                                                "int8_avx2",  "int8_vnni", "int16_avx2",
+                                                "int16_vnni", "neon",      "int8_neon"};
 
-/* The int8 kernels take mxfp4 weights only. */
-static inline bool is_int8(int level) { return level >= LEVEL_INT8_AVX2; }
-static inline bool takes_type(int level, const weight_type *type) {
-    return !is_int8(level) || type->quant.mode == MICA_QUANT_DESC_MXFP4;
+/* Fast mode: x is rounded to int8 for mxfp4 weights, to int16 for affine ones. */
+static inline bool is_int8(int level) {
+    return level == LEVEL_INT8_AVX2 || level == LEVEL_INT8_VNNI || level == LEVEL_INT8_NEON;
 }
+static inline bool is_int16(int level) {
+    return level == LEVEL_INT16_AVX2 || level == LEVEL_INT16_VNNI;
+}
+static inline bool is_rounded(int level) { return is_int8(level) || is_int16(level); }
+static inline bool takes_type(int level, const weight_type *type) {
+    if (is_int8(level)) return type->quant.mode == MICA_QUANT_DESC_MXFP4;
+    return !is_int16(level) || type->quant.mode == MICA_QUANT_DESC_AFFINE;
+}
+
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+static inline bool has_dot_product(void) { return getauxval(AT_HWCAP) >> 20 & 1; }
+#else
+static inline bool has_dot_product(void) { return true; } /* Apple's all do */
+#endif
 
 static inline bool has_level(int level) {
     if (level == LEVEL_REF) return true;
 #if defined(__x86_64__)
+    if (level == LEVEL_NEON || level == LEVEL_INT8_NEON) return false;
     bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (level == LEVEL_AVX2 || level == LEVEL_INT8_AVX2) return has_avx2;
-    if (level == LEVEL_INT8_VNNI && !__builtin_cpu_supports("avx512vnni")) return false;
+    if (level == LEVEL_AVX2 || level == LEVEL_INT8_AVX2 || level == LEVEL_INT16_AVX2)
+        return has_avx2;
+    if (is_rounded(level) && !__builtin_cpu_supports("avx512vnni")) return false;
     return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#elif defined(__aarch64__)
+    return level == LEVEL_NEON || (level == LEVEL_INT8_NEON && has_dot_product());
 #else
     return false;
 #endif

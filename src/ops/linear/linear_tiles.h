@@ -13,6 +13,7 @@
  * stream through registers. Panels: a block of weight rows is decoded to f32 once and used for all
  * rows of x, in tiles of TILE_M x TILE_N sums that stay in registers for a chunk of K. */
 #pragma once
+#include "ops/linear/linear_fetch.h"
 #include "ops/linear/linear_rows.h"
 
 #if defined(__clang__)
@@ -21,6 +22,8 @@
 #define UNROLL _Pragma("GCC unroll 32")
 #endif
 #define INLINE static inline __attribute__((always_inline))
+
+enum { PACKED_DENSE = 1, PACKED_MXFP4 = 2 }; /* packed_as */
 
 static inline bool is_mxfp4(const mica_linear_rows *job) {
     return job->weight.kind == MICA_KIND_U8 && job->weight.quant.mode == MICA_QUANT_DESC_MXFP4;
@@ -91,28 +94,35 @@ static void pack_rows(const mica_linear_rows *job, int64_t first, int rows, int6
 
 /* ---- direct ---- */
 
+/* One vector of each row. */
+INLINE void dense_step(int kind, int mr, int nr, const float *x, const uint8_t *w,
+                       int64_t row_bytes, vec *sum) {
+    UNROLL for (int j = 0; j < nr; j++) {
+        vec v = dense_load(kind, w + j * row_bytes);
+        UNROLL for (int i = 0; i < mr; i++) sum[i * nr + j] =
+            vec_fma(vec_load(x + i * LANES), v, sum[i * nr + j]);
+    }
+}
+
 /* Rows [n, n + nr) of a dense weight times mr packed rows. */
 INLINE void direct_dense(const mica_linear_rows *job, int kind, int mr, int nr, const float *x,
                          int64_t n) {
     vec sum[MICA_LINEAR_DIRECT * 8];
-    const uint8_t *w[8];
-    int64_t bytes = mica_kind_bytes(kind), full = job->k / LANES, tail = job->k % LANES;
-    UNROLL for (int j = 0; j < nr; j++) {
-        w[j] = job->codes + (n + j) * job->weight.row_bytes;
-        UNROLL for (int i = 0; i < mr; i++) sum[i * nr + j] = vec_zero();
+    int64_t bytes = LANES * mica_kind_bytes(kind), row_bytes = job->weight.row_bytes;
+    int64_t full = job->k / LANES, tail = job->k % LANES, s = 0, per_line = LINE_BYTES / bytes;
+    const uint8_t *w = job->codes + n * row_bytes, *next = w + nr * row_bytes;
+    bool is_near = nr * row_bytes <= NEAR_BYTES;
+    UNROLL for (int i = 0; i < mr * nr; i++) sum[i] = vec_zero();
+    for (; s + per_line <= full; s += per_line, next += nr * LINE_BYTES) {
+        UNROLL for (int j = 0; j < nr; j++) fetch_line(next + j * LINE_BYTES, is_near);
+        UNROLL for (int i = 0; i < per_line; i++, x += mr * LANES)
+            dense_step(kind, mr, nr, x, w + (s + i) * bytes, row_bytes, sum);
     }
-    for (int64_t s = 0; s < full; s++, x += mr * LANES) {
-        UNROLL for (int j = 0; j < nr; j++) {
-            const uint8_t *p = w[j] + s * LANES * bytes;
-            __builtin_prefetch(p + DIRECT_AHEAD);
-            vec v = dense_load(kind, p);
-            UNROLL for (int i = 0; i < mr; i++) sum[i * nr + j] =
-                vec_fma(vec_load(x + i * LANES), v, sum[i * nr + j]);
-        }
-    }
+    for (; s < full; s++, x += mr * LANES)
+        dense_step(kind, mr, nr, x, w + s * bytes, row_bytes, sum);
     UNROLL for (int j = 0; j < nr; j++) {
         if (!tail) break;
-        vec v = dense_load_tail(kind, w[j] + full * LANES * bytes, tail);
+        vec v = dense_load_tail(kind, w + j * row_bytes + full * bytes, tail);
         UNROLL for (int i = 0; i < mr; i++) sum[i * nr + j] =
             vec_fma(vec_load(x + i * LANES), v, sum[i * nr + j]);
     }
@@ -127,7 +137,6 @@ INLINE void direct_unit(int mr, int nr, const float *x, const uint8_t *codes, in
                         int n_blocks, const float *scales, vec *sum) {
     UNROLL for (int j = 0; j < nr; j++, codes += row_bytes, scales += MICA_LINEAR_CHUNK / 32) {
         vec v[UNIT_VECS];
-        __builtin_prefetch(codes + DIRECT_AHEAD_MXFP4);
         mxfp4_unit(codes, n_blocks, scales, v);
         /* x as memory operands: in registers it would push out the sums. */
         __asm__("" : "+r"(x));
@@ -143,6 +152,8 @@ INLINE void direct_mxfp4(const mica_linear_rows *job, int mr, int nr, const floa
     vec sum[MICA_LINEAR_DIRECT * 8];
     _Alignas(64) float scales[8 * MICA_LINEAR_CHUNK / 32];
     int64_t row_bytes = job->weight.row_bytes;
+    const uint8_t *next = job->codes + (n + nr) * row_bytes;
+    bool is_near = nr * row_bytes <= NEAR_BYTES;
     UNROLL for (int j = 0; j < nr * mr; j++) sum[j] = vec_zero();
     for (int64_t k0 = 0; k0 < job->k; k0 += MICA_LINEAR_CHUNK) {
         int64_t count = job->k - k0 < MICA_LINEAR_CHUNK ? job->k - k0 : MICA_LINEAR_CHUNK, u = 0;
@@ -150,8 +161,11 @@ INLINE void direct_mxfp4(const mica_linear_rows *job, int mr, int nr, const floa
         for (int j = 0; j < nr; j++)
             expand_scales(job->scales + (n + j) * job->weight.scale_bytes + k0 / 32, count / 32,
                           scales + j * (MICA_LINEAR_CHUNK / 32));
-        for (; u + UNIT <= count; u += UNIT, x += UNIT_VECS * mr * LANES)
+        for (; u + UNIT <= count; u += UNIT, x += UNIT_VECS * mr * LANES) {
+            fetch_bytes(next, nr * UNIT / 2, is_near);
+            next += nr * UNIT / 2;
             direct_unit(mr, nr, x, codes + u / 2, row_bytes, UNIT / 32, scales + u / 32, sum);
+        }
         if (u == count) continue;
         direct_unit(mr, nr, x, codes + u / 2, row_bytes, 1, scales + u / 32, sum);
         x += UNIT_VECS * mr * LANES;
@@ -179,15 +193,15 @@ INLINE void direct_mxfp4(const mica_linear_rows *job, int mr, int nr, const floa
     DIRECT_WALK(name, mr, nr, direct_groups(job, format, MR, NR, x, n),                            \
                 direct_groups(job, format, MR, 1, x, n))
 
-DIRECT_DENSE(direct_f32_1, MICA_KIND_F32, 1, 8)
+DIRECT_DENSE(direct_f32_1, MICA_KIND_F32, 1, 4)
 DIRECT_DENSE(direct_f32_2, MICA_KIND_F32, 2, 4)
 DIRECT_DENSE(direct_f32_3, MICA_KIND_F32, 3, 4)
 DIRECT_DENSE(direct_f32_4, MICA_KIND_F32, 4, 3)
-DIRECT_DENSE(direct_f16_1, MICA_KIND_F16, 1, 8)
+DIRECT_DENSE(direct_f16_1, MICA_KIND_F16, 1, 4)
 DIRECT_DENSE(direct_f16_2, MICA_KIND_F16, 2, 4)
 DIRECT_DENSE(direct_f16_3, MICA_KIND_F16, 3, 4)
 DIRECT_DENSE(direct_f16_4, MICA_KIND_F16, 4, 3)
-DIRECT_DENSE(direct_bf16_1, MICA_KIND_BF16, 1, 8)
+DIRECT_DENSE(direct_bf16_1, MICA_KIND_BF16, 1, 4)
 DIRECT_DENSE(direct_bf16_2, MICA_KIND_BF16, 2, 4)
 DIRECT_DENSE(direct_bf16_3, MICA_KIND_BF16, 3, 4)
 DIRECT_DENSE(direct_bf16_4, MICA_KIND_BF16, 4, 3)
@@ -227,17 +241,13 @@ static void direct_rows(const mica_linear_rows *job, mica_linear_scratch *scratc
     };
     int format = format_of(job);
     float *packed = (float *)(void *)(scratch + 1);
-    if (scratch->packed_x != job->x || scratch->packed_list != job->list ||
-        scratch->packed_m != job->m) {
+    if (!mica_linear_is_packed(scratch, job, is_mxfp4(job) ? PACKED_MXFP4 : PACKED_DENSE)) {
         int64_t steps = 0;
         for (int64_t k0 = 0; k0 < job->k; k0 += MICA_LINEAR_CHUNK) {
             int64_t count = job->k - k0 < MICA_LINEAR_CHUNK ? job->k - k0 : MICA_LINEAR_CHUNK;
             pack_rows(job, 0, (int)job->m, k0, count, packed + steps * job->m * LANES);
             steps += steps_of(job, count);
         }
-        scratch->packed_x = job->x;
-        scratch->packed_list = job->list;
-        scratch->packed_m = job->m;
     }
     table[format < FORMATS ? 4 + format : job->weight.kind][job->m - 1](job, packed);
 }

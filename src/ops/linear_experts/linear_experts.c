@@ -2,13 +2,21 @@
  * rows an expert has comes from op expert_list; gate, up and down of a layer share one list. */
 #include "ops/linear_experts/linear_experts.h"
 #include "base/error.h"
+#include "core/experts.h"
 #include "mica/ops.h"
 #include "ops/common/launch_args.h"
 #include "ops/common/rule.h"
 #include "ops/expert_list/expert_list_params.h"
 #include "ops/linear/linear_operands.h"
 
-enum { INPUT_X, INPUT_WEIGHT, INPUT_BIAS, INPUT_IDS, INPUT_LIST, INPUT_COUNT };
+enum {
+    INPUT_X = MICA_LINEAR_EXPERTS_X,
+    INPUT_WEIGHT = MICA_LINEAR_EXPERTS_WEIGHT,
+    INPUT_BIAS = MICA_LINEAR_EXPERTS_BIAS,
+    INPUT_IDS = MICA_LINEAR_EXPERTS_IDS,
+    INPUT_LIST = MICA_LINEAR_EXPERTS_LIST,
+    INPUT_COUNT = MICA_LINEAR_EXPERTS_INPUTS,
+};
 
 mica_array mica_linear_experts(mica_graph *g, mica_array x, mica_array weight, mica_array bias,
                                mica_array ids) {
@@ -129,15 +137,27 @@ static size_t linear_experts_scratch_bytes(const mica_graph *g, const mica_node 
 
 static const mica_kernel linear_experts_kernels[] = {
 #if defined(__x86_64__)
+    {"linear_experts_amx", MICA_DEVICE_CPU, MICA_CPU_AVX2 | MICA_CPU_AVX512 | MICA_CPU_AMX,
+     mica_linear_accepts_amx, linear_experts_scratch_bytes, mica_linear_experts_amx},
     {"linear_experts_int8_avx512_vnni", MICA_DEVICE_CPU,
      MICA_CPU_AVX2 | MICA_CPU_AVX512 | MICA_CPU_AVX512_VNNI, mica_linear_accepts_int8,
      linear_experts_scratch_bytes, mica_linear_experts_int8_avx512_vnni},
     {"linear_experts_int8_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, mica_linear_accepts_int8,
      linear_experts_scratch_bytes, mica_linear_experts_int8_avx2},
+    {"linear_experts_int16_avx512_vnni", MICA_DEVICE_CPU,
+     MICA_CPU_AVX2 | MICA_CPU_AVX512 | MICA_CPU_AVX512_VNNI, mica_linear_accepts_int16,
+     linear_experts_scratch_bytes, mica_linear_experts_int16_avx512_vnni},
+    {"linear_experts_int16_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, mica_linear_accepts_int16,
+     linear_experts_scratch_bytes, mica_linear_experts_int16_avx2},
     {"linear_experts_avx512", MICA_DEVICE_CPU, MICA_CPU_AVX2 | MICA_CPU_AVX512, NULL,
      linear_experts_scratch_bytes, mica_linear_experts_avx512},
     {"linear_experts_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, NULL, linear_experts_scratch_bytes,
      mica_linear_experts_avx2},
+#elif defined(__aarch64__)
+    {"linear_experts_int8_neon_dot", MICA_DEVICE_CPU, MICA_CPU_NEON | MICA_CPU_NEON_DOT,
+     mica_linear_accepts_int8, linear_experts_scratch_bytes, mica_linear_experts_int8_neon_dot},
+    {"linear_experts_neon", MICA_DEVICE_CPU, MICA_CPU_NEON, NULL, linear_experts_scratch_bytes,
+     mica_linear_experts_neon},
 #endif
     {"linear_experts_ref", MICA_DEVICE_CPU, 0, NULL, linear_experts_scratch_bytes,
      mica_linear_experts_ref},

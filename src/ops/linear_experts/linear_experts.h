@@ -30,7 +30,13 @@ void mica_linear_experts_walk(const void *args, const mica_cpu_worker *worker,
 
 void mica_linear_experts_ref(const void *args, const mica_cpu_worker *worker);
 void mica_linear_experts_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_linear_experts_neon(const void *args, const mica_cpu_worker *worker);
+void mica_linear_experts_amx(const void *args, const mica_cpu_worker *worker);
 void mica_linear_experts_avx512(const void *args, const mica_cpu_worker *worker);
 /* Fast mode, mxfp4 weights. */
 void mica_linear_experts_int8_avx2(const void *args, const mica_cpu_worker *worker);
 void mica_linear_experts_int8_avx512_vnni(const void *args, const mica_cpu_worker *worker);
+void mica_linear_experts_int8_neon_dot(const void *args, const mica_cpu_worker *worker);
+/* Fast mode, affine weights. */
+void mica_linear_experts_int16_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_linear_experts_int16_avx512_vnni(const void *args, const mica_cpu_worker *worker);

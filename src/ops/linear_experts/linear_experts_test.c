@@ -12,6 +12,11 @@ static mica_cpu_function kernel_of(int level) {
     if (level == LEVEL_AVX512) return mica_linear_experts_avx512;
     if (level == LEVEL_INT8_AVX2) return mica_linear_experts_int8_avx2;
     if (level == LEVEL_INT8_VNNI) return mica_linear_experts_int8_avx512_vnni;
+    if (level == LEVEL_INT16_AVX2) return mica_linear_experts_int16_avx2;
+    if (level == LEVEL_INT16_VNNI) return mica_linear_experts_int16_avx512_vnni;
+#elif defined(__aarch64__)
+    if (level == LEVEL_NEON) return mica_linear_experts_neon;
+    if (level == LEVEL_INT8_NEON) return mica_linear_experts_int8_neon_dot;
 #endif
     (void)level;
     return mica_linear_experts_ref;
@@ -22,6 +27,11 @@ static mica_linear_rows_function rows_of(int level) {
     if (level == LEVEL_AVX512) return mica_linear_rows_avx512;
     if (level == LEVEL_INT8_AVX2) return mica_linear_rows_int8_avx2;
     if (level == LEVEL_INT8_VNNI) return mica_linear_rows_int8_avx512_vnni;
+    if (level == LEVEL_INT16_AVX2) return mica_linear_rows_int16_avx2;
+    if (level == LEVEL_INT16_VNNI) return mica_linear_rows_int16_avx512_vnni;
+#elif defined(__aarch64__)
+    if (level == LEVEL_NEON) return mica_linear_rows_neon;
+    if (level == LEVEL_INT8_NEON) return mica_linear_rows_int8_neon_dot;
 #endif
     (void)level;
     return mica_linear_rows_ref;

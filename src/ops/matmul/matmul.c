@@ -114,6 +114,9 @@ static const mica_kernel matmul_kernels[] = {
      matmul_scratch, mica_matmul_avx512},
     {"matmul_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, is_small_float, matmul_scratch,
      mica_matmul_avx2},
+#elif defined(__aarch64__)
+    {"matmul_neon", MICA_DEVICE_CPU, MICA_CPU_NEON, is_small_float, matmul_scratch,
+     mica_matmul_neon},
 #endif
     {"matmul_ref", MICA_DEVICE_CPU, 0, NULL, NULL, mica_matmul_ref},
 };

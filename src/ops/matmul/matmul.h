@@ -24,4 +24,5 @@ static inline size_t mica_matmul_scratch_bytes(int64_t k) {
 
 void mica_matmul_ref(const void *args, const mica_cpu_worker *worker);
 void mica_matmul_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_matmul_neon(const void *args, const mica_cpu_worker *worker);
 void mica_matmul_avx512(const void *args, const mica_cpu_worker *worker);

@@ -128,6 +128,8 @@ static mica_status launch(mica_launch *l, const mica_node *n, mica_error *err) {
 static const mica_kernel kernels[] = {
 #if defined(__x86_64__)
     {"program_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, NULL, NULL, mica_program_avx2},
+#elif defined(__aarch64__)
+    {"program_neon", MICA_DEVICE_CPU, MICA_CPU_NEON, NULL, NULL, mica_program_neon},
 #endif
     {"program_ref", MICA_DEVICE_CPU, 0, NULL, NULL, mica_program_ref},
 };
@@ -145,7 +147,8 @@ const mica_op mica_op_program = {
     .name = "program",
     .n_inputs_min = 1,
     .n_inputs_max = MICA_PROGRAM_INPUTS_MAX,
-    .flags = MICA_OP_IS_ELEMENTWISE | MICA_OP_IN_PLACE,
+    .flags = MICA_OP_IS_ELEMENTWISE,
+    .in_place = 7,
     .strided = (1 << MICA_PROGRAM_INPUTS_MAX) - 1,
     .params = params,
     .n_params = sizeof params / sizeof *params,

@@ -19,3 +19,4 @@ static_assert(sizeof(mica_program_args) == 400, "host and device kernels share t
 
 void mica_program_ref(const void *args, const mica_cpu_worker *worker);
 void mica_program_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_program_neon(const void *args, const mica_cpu_worker *worker);

@@ -77,7 +77,7 @@ static void programs_are_their_chains(void **state) {
     for (int round = 0; round < 300; round++) {
         make_program(&seed, c);
         layer_composed composed = {build, c};
-        for (size_t l = 0; l < 3; l++) {
+        for (size_t l = 0; l < OP_TEST_LEVELS; l++) {
             size_t n = 0, n_composed = 0;
             double *got = op_test_eval(op_test_levels[l], build, c, &n);
             double *want =

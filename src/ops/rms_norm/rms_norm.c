@@ -58,6 +58,8 @@ static const mica_kernel kernels[] = {
 #if defined(__x86_64__)
     {.name = "rms_norm_avx512", .needs = MICA_CPU_AVX512, .cpu = mica_rms_norm_avx512},
     {.name = "rms_norm_avx2", .needs = MICA_CPU_AVX2, .cpu = mica_rms_norm_avx2},
+#elif defined(__aarch64__)
+    {.name = "rms_norm_neon", .needs = MICA_CPU_NEON, .cpu = mica_rms_norm_neon},
 #endif
     {.name = "rms_norm_ref", .cpu = mica_rms_norm_ref},
 };
@@ -71,7 +73,7 @@ const mica_op mica_op_rms_norm = {
     .name = "rms_norm",
     .n_inputs_min = 2,
     .n_inputs_max = 2,
-    .flags = MICA_OP_IN_PLACE,
+    .in_place = 1,
     .optional = 1 << 1,
     .params = params,
     .n_params = sizeof params / sizeof *params,

@@ -3,7 +3,7 @@
 #include <math.h>
 #include "ops/common/element.h"
 
-static void norm_row(const mica_rms_norm_args *a, const void *x, void *out) {
+void mica_rms_norm_row_ref(const mica_rms_norm_args *a, const void *x, void *out) {
     int dtype = a->rows.dtype;
     double sum = 0;
     for (int64_t i = 0; i < a->rows.n; i++) {
@@ -24,6 +24,6 @@ void mica_rms_norm_ref(const void *args, const mica_cpu_worker *worker) {
     int64_t begin, end, bytes = a->rows.n * (int64_t)mica_dtype_bytes((mica_dtype)a->rows.dtype);
     mica_row_share(&a->rows, worker, &begin, &end);
     for (int64_t r = begin; r < end; r++)
-        norm_row(a, (const uint8_t *)mica_cpu_at(a->rows.x) + r * bytes,
-                 (uint8_t *)mica_cpu_at(a->rows.out) + r * bytes);
+        mica_rms_norm_row_ref(a, (const uint8_t *)mica_cpu_at(a->rows.x) + r * bytes,
+                              (uint8_t *)mica_cpu_at(a->rows.out) + r * bytes);
 }

@@ -35,17 +35,17 @@ static inline void norm_row(int dtype, int weight_dtype, const mica_rms_norm_arg
     }
 }
 
+static inline void norm_any_row(const mica_rms_norm_args *a, const void *x, void *out) {
+    if (a->rows.dtype == MICA_DTYPE_F32 && a->weight_dtype == MICA_DTYPE_BF16)
+        norm_row(MICA_DTYPE_F32, MICA_DTYPE_BF16, a, x, out);
+    else
+        norm_row(a->rows.dtype, a->weight_dtype, a, x, out);
+}
+
 static inline void rms_norm_rows(const mica_rms_norm_args *a, const mica_cpu_worker *worker) {
-    int dtype = a->rows.dtype;
-    int64_t begin, end, bytes = a->rows.n * (int64_t)mica_dtype_bytes((mica_dtype)dtype);
-    bool is_common = dtype == MICA_DTYPE_F32 && a->weight_dtype == MICA_DTYPE_BF16;
+    int64_t begin, end, bytes = a->rows.n * (int64_t)mica_dtype_bytes((mica_dtype)a->rows.dtype);
     mica_row_share(&a->rows, worker, &begin, &end);
-    for (int64_t r = begin; r < end; r++) {
-        const uint8_t *x = (const uint8_t *)mica_cpu_at(a->rows.x) + r * bytes;
-        uint8_t *out = (uint8_t *)mica_cpu_at(a->rows.out) + r * bytes;
-        if (is_common)
-            norm_row(MICA_DTYPE_F32, MICA_DTYPE_BF16, a, x, out);
-        else
-            norm_row(dtype, a->weight_dtype, a, x, out);
-    }
+    for (int64_t r = begin; r < end; r++)
+        norm_any_row(a, (const uint8_t *)mica_cpu_at(a->rows.x) + r * bytes,
+                     (uint8_t *)mica_cpu_at(a->rows.out) + r * bytes);
 }

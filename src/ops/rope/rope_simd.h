@@ -20,13 +20,19 @@ static inline void rotate_head(int64_t n_pairs, const float *table, const float 
 
 static inline void rope_rows(const mica_rope_args *a, const mica_cpu_worker *worker) {
     int64_t begin, end, rotated = 2 * a->n_pairs;
+    float *scratch = worker->scratch, *row = scratch + rotated;
     mica_cpu_share(worker, mica_cpu_live(a->live, a->n_tokens), 1, &begin, &end);
     for (int64_t t = begin; t < end; t++) {
-        mica_rope_table(a, t, worker->scratch);
+        const float *table = mica_rope_table_of(a, t, scratch);
         for (int64_t h = 0; h < a->n_heads; h++) {
-            const float *x = (const float *)mica_cpu_at(a->x) + (t * a->n_heads + h) * a->dim;
+            const float *x = mica_cpu_at(a->x);
             float *out = (float *)mica_cpu_at(a->out) + (t * a->n_heads + h) * a->dim;
-            rotate_head(a->n_pairs, worker->scratch, x, out);
+            x += t * a->x_strides[0] + h * a->x_strides[1];
+            if (a->x_strides[2] != 1) {
+                for (int64_t i = 0; i < a->dim; i++) row[i] = x[i * a->x_strides[2]];
+                x = row;
+            }
+            rotate_head(a->n_pairs, table, x, out);
             if (out != x)
                 memcpy(out + rotated, x + rotated, (size_t)(a->dim - rotated) * sizeof *x);
         }

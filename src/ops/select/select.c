@@ -39,6 +39,7 @@ const mica_op mica_op_select = {
     .n_inputs_min = 3,
     .n_inputs_max = 3,
     .flags = MICA_OP_IS_ELEMENTWISE,
+    .in_place = 7,
     .strided = 7,
     .infer = infer,
     .launch = launch,

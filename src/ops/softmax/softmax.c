@@ -46,6 +46,8 @@ static const mica_kernel kernels[] = {
 #if defined(__x86_64__)
     {.name = "softmax_avx512", .needs = MICA_CPU_AVX512, .cpu = mica_softmax_avx512},
     {.name = "softmax_avx2", .needs = MICA_CPU_AVX2, .cpu = mica_softmax_avx2},
+#elif defined(__aarch64__)
+    {.name = "softmax_neon", .needs = MICA_CPU_NEON, .cpu = mica_softmax_neon},
 #endif
     {.name = "softmax_ref", .cpu = mica_softmax_ref},
 };
@@ -54,7 +56,7 @@ const mica_op mica_op_softmax = {
     .name = "softmax",
     .n_inputs_min = 1,
     .n_inputs_max = 1,
-    .flags = MICA_OP_IN_PLACE,
+    .in_place = 1,
     .infer = infer_softmax,
     .compose = compose_softmax,
     .cost = cost_softmax,

@@ -7,4 +7,5 @@ typedef mica_row_args mica_softmax_args;
 
 void mica_softmax_ref(const void *args, const mica_cpu_worker *worker);
 void mica_softmax_avx2(const void *args, const mica_cpu_worker *worker);
+void mica_softmax_neon(const void *args, const mica_cpu_worker *worker);
 void mica_softmax_avx512(const void *args, const mica_cpu_worker *worker);

@@ -56,6 +56,8 @@ static bool is_small_float(const mica_graph *g, const mica_node *n) {
 static const mica_kernel kernels[] = {
 #if defined(__x86_64__)
     {"unary_avx2", MICA_DEVICE_CPU, MICA_CPU_AVX2, is_small_float, NULL, mica_unary_avx2},
+#elif defined(__aarch64__)
+    {"unary_neon", MICA_DEVICE_CPU, MICA_CPU_NEON, is_small_float, NULL, mica_unary_neon},
 #endif
     {"unary_ref", MICA_DEVICE_CPU, 0, NULL, NULL, mica_unary_ref},
 };
@@ -66,7 +68,8 @@ const mica_op mica_op_unary = {
     .name = "unary",
     .n_inputs_min = 1,
     .n_inputs_max = 1,
-    .flags = MICA_OP_IS_ELEMENTWISE | MICA_OP_IN_PLACE,
+    .flags = MICA_OP_IS_ELEMENTWISE,
+    .in_place = 1,
     .strided = 1,
     .params = params,
     .n_params = sizeof params / sizeof *params,

@@ -22,4 +22,6 @@ float mica_unary_apply(int kind, float x);
 void mica_unary_ref(const void *args, const mica_cpu_worker *worker);
 /* Elements of a block, f32. */
 void mica_unary_block_avx2(int kind, const float *in, float *out, int64_t count);
+void mica_unary_block_neon(int kind, const float *in, float *out, int64_t count);
 void mica_unary_avx2(const void *args, const mica_cpu_worker *worker); /* f16, bf16, f32 */
+void mica_unary_neon(const void *args, const mica_cpu_worker *worker); /* f16, bf16, f32 */

@@ -1,0 +1,10 @@
+/* unary with NEON: the body is in unary_simd.h. */
+#include "ops/unary/unary.h"
+#include "kernel/math_neon.h"
+#include "ops/unary/unary_simd.h"
+
+void mica_unary_block_neon(int kind, const float *in, float *out, int64_t count) {
+    unary_block(kind, in, out, count);
+}
+
+void mica_unary_neon(const void *args, const mica_cpu_worker *worker) { unary_walk(args, worker); }
