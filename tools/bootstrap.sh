@@ -2,7 +2,8 @@
 # Installs what the build needs and the system lacks, by apt or Homebrew, and says what it does.
 #   tools/bootstrap.sh         to build and run
 #   tools/bootstrap.sh test    also what the tests need
-#   tools/bootstrap.sh ci      also clang, for a second opinion and for fuzzing, and Python with pip
+#   tools/bootstrap.sh ci      also clang, for a second opinion and for fuzzing, Python with pip,
+#                              and by apt what tools/test_neon.sh wants: the cross compiler, qemu
 # Only a POSIX shell is assumed. Packages that are there are left alone.
 set -eu
 
@@ -52,6 +53,10 @@ if [ "$want_ci" = yes ]; then
     need "$(found have clang)" "clang libclang-rt-dev llvm" llvm
     need "$(found have python3)" python3 python3
     need "$(found have_pip)" python3-pip python3
+    if have apt-get; then
+        need "$(found have aarch64-linux-gnu-gcc)" "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ""
+        need "$(found have qemu-aarch64)" qemu-user ""
+    fi
 fi
 
 if [ -z "$missing_apt" ]; then
