@@ -8,8 +8,9 @@
 #define SUM_LOGPROB_TOLERANCE 1e-3
 #define NLL_TOLERANCE_EXACT 1e-5
 #define NLL_TOLERANCE_FAST 0.003
-#define FAST_LOGIT_ERROR 0.31 /* bf16 arithmetic: largest error on a logit that the README states  \
-                               */
+#define FAST_LOGIT_ERROR                                                                           \
+    0.31 /* bf16 arithmetic: largest error on a logit that the README states                       \
+          */
 
 /* A tensor of golden.safetensors, copied out. */
 static void *read_golden(const char *prefix, const char *name, size_t *bytes) {

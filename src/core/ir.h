@@ -52,10 +52,10 @@ typedef struct mica_node {
     uint8_t n_inputs; /* refs used in inputs; a ref may be 0 where the op allows none */
     uint8_t is_view;  /* shares storage with view_of: strides and view_offset tell how */
     uint8_t is_output;
-    uint8_t is_scalar; /* made by mica_scalar: takes the dtype of what it meets */
+    uint8_t is_scalar;  /* made by mica_scalar: takes the dtype of what it meets */
     uint8_t is_private; /* every worker computes it for itself (pass `replicate`) */
     uint32_t phase;     /* steps of one phase need no barrier between them; 0 = not known */
-    mica_quant quant;  /* mode NONE = plain */
+    mica_quant quant;   /* mode NONE = plain */
     mica_shape shape;
     int64_t strides[MICA_RANK_MAX]; /* elements; row-major unless is_view */
     int64_t view_offset;            /* elements from the start of view_of's storage */
@@ -106,10 +106,10 @@ typedef struct mica_step {
 /* ---- plan -------------------------------------------------------------------------------- */
 
 typedef enum mica_binding_kind {
-    MICA_BIND_ARENA,  /* activations; one per device, shared by plans */
-    MICA_BIND_BUFFER, /* weights and data: known when the plan is built */
-    MICA_BIND_INPUT,  /* given at each run */
-    MICA_BIND_OUTPUT, /* given at each run */
+    MICA_BIND_ARENA,   /* activations; one per device, shared by plans */
+    MICA_BIND_BUFFER,  /* weights and data: known when the plan is built */
+    MICA_BIND_INPUT,   /* given at each run */
+    MICA_BIND_OUTPUT,  /* given at each run */
     MICA_BIND_PRIVATE, /* activations of is_private nodes: one copy for each worker */
 } mica_binding_kind;
 

@@ -20,7 +20,7 @@ struct mica_runtime {
     mica_status (*plan_build)(struct mica_runtime *rt, const mica_graph *g, const mica_ref *outputs,
                               size_t n_outputs, const mica_plan_options *options, mica_plan **out,
                               mica_error *err);
-    mica_device *device; /* the default device */
+    mica_device *device;        /* the default device */
     struct mica_tuning *tuning; /* measured choices of kernels; NULL = by the tables alone */
     mica_device_limits limits;
     uint64_t memory_budget_bytes;

@@ -5,9 +5,9 @@
 #include "kernel/float_format.h"
 
 enum {
-    BLOCK = 32,       /* elements of the small blocks, and of the groups that come out */
-    SUPER = 256,      /* elements of the K types */
-    SUB_BLOCKS = 8,   /* of a Q4_K or Q5_K block */
+    BLOCK = 32,     /* elements of the small blocks, and of the groups that come out */
+    SUPER = 256,    /* elements of the K types */
+    SUB_BLOCKS = 8, /* of a Q4_K or Q5_K block */
     UNSIGNED_NAN = 0x7F,
 };
 

@@ -64,7 +64,8 @@ static void test_dump_all(void **state) {
     t.runtime->dump_context = names;
     plan_test_parse(&t, small);
     assert_int_equal(plan_test_build(&t), MICA_STATUS_OK);
-    assert_string_equal(names, "collect check assign simplify lower order replicate place select sync seal ");
+    assert_string_equal(
+        names, "collect check assign simplify lower order replicate place select sync seal ");
     plan_test_close(&t);
 }
 
