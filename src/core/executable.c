@@ -55,12 +55,9 @@ static mica_status fill_tables(mica_executable *e, mica_error *err) {
     for (size_t b = 0; b < plan->n_bindings; b++) {
         const mica_binding *binding = &plan->bindings[b];
         if (binding->kind != MICA_BIND_BUFFER) continue;
-        if (!binding->storage.buffer)
+        if (!binding->storage.buffer) /* a plan of parsed IR text: weights without bytes */
             return mica_fail(err, MICA_STATUS_INVALID, "%s has no data",
                              binding->name ? binding->name : "an array");
-        if (!binding->storage.buffer) /* a plan of parsed IR text: weights without bytes */
-            return mica_fail(err, MICA_STATUS_INVALID, "%s: the plan's weight holds no data",
-                             binding->name ? binding->name : "a weight");
         e->bound[b].address = binding->storage.buffer->handle + binding->storage.offset;
         e->bound[b].bytes = binding->bytes;
     }
